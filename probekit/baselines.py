@@ -1,0 +1,173 @@
+"""Text baselines: what words alone achieve, as features for the same probe on the same folds.
+
+| name | features of a text |
+|---|---|
+| `bag_of_words` | word counts |
+| `ngrams` | counts of words and pairs of neighbouring words |
+| `stop_words` | counts of function words only |
+| `surface` | lengths, punctuation, capitals, digits, type-token ratio |
+| `lexicon` | VADER's valence scores (Hutto & Gilbert 2014) |
+| `static_embedding` | mean input embedding of the model |
+| `surprisal` | mean, spread, largest, last and total surprisal under the model, in nats |
+
+Vocabularies come from all texts, which leaks nothing: a word that training folds do not hold is a
+constant column there and gets no weight.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probekit.models import Model
+
+Floats = NDArray[np.float64]
+NAMES = (
+    "bag_of_words",
+    "ngrams",
+    "stop_words",
+    "surface",
+    "lexicon",
+    "static_embedding",
+    "surprisal",
+)
+COUNTS = frozenset({"bag_of_words", "ngrams", "stop_words"})
+"""Baselines of counts: fitted as they are, since z-scores would blow up words seen once."""
+SURPRISAL_LOGITS = 6e7
+"""Most logits held at once when surprisal is computed (0.24 GB in float32)."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline's features `[item, d]`, and whether the probe z-scores them."""
+
+    name: str
+    features: Floats
+
+    @property
+    def standardize(self) -> bool:
+        """Counts are left as they are."""
+        return self.name not in COUNTS
+
+
+def text_baselines(
+    texts: Sequence[str], model: Model, surprisals: Sequence[Floats] | None = None
+) -> list[Baseline]:
+    """All baselines of `NAMES`, in that order.
+
+    Args:
+        texts: `[item]`, without any template.
+        model: gives the input embeddings and the surprisal.
+        surprisals: `[item][token]` from `token_surprisals`, if already computed.
+    """
+    if surprisals is None:
+        surprisals = token_surprisals(model, texts)
+    features = (
+        _counts(texts),
+        _counts(texts, ngram_range=(1, 2)),
+        _stop_words(texts),
+        np.array([_surface(text) for text in texts]),
+        _valence(texts),
+        static_embeddings(model, texts),
+        np.array([_summary(values) for values in surprisals]),
+    )
+    return [Baseline(name, table) for name, table in zip(NAMES, features, strict=True)]
+
+
+def _counts(texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1)) -> Floats:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    pattern = r"(?u)\b\w+\b"  # One-letter words such as "I" count too.
+    counter = CountVectorizer(ngram_range=ngram_range, token_pattern=pattern, dtype=np.float64)
+    return counter.fit_transform(texts).toarray()
+
+
+def _stop_words(texts: Sequence[str]) -> Floats:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+
+    counter = CountVectorizer(
+        vocabulary=sorted(ENGLISH_STOP_WORDS), token_pattern=r"(?u)\b\w+\b", dtype=np.float64
+    )
+    return counter.transform(texts).toarray()
+
+
+def _surface(text: str) -> list[float]:
+    words = re.findall(r"\w+", text)
+    sentences = re.findall(r"[.!?]+(?:\s|$)", text)
+    lengths = [len(word) for word in words] or [0]
+    marks = [text.count(mark) for mark in (",", ".", "?", "!", ";", ":", "'", '"', "-")]
+    return [
+        float(len(text)),
+        float(len(words)),
+        float(len(sentences)),
+        len(words) / max(1, len(sentences)),
+        float(np.mean(lengths)),
+        float(max(lengths)),
+        len({word.lower() for word in words}) / max(1, len(words)),
+        float(sum(character.isupper() for character in text)),
+        float(sum(character.isdigit() for character in text)),
+        *map(float, marks),
+    ]
+
+
+def _valence(texts: Sequence[str]) -> Floats:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    analyzer = SentimentIntensityAnalyzer()
+    scores = [analyzer.polarity_scores(text) for text in texts]
+    return np.array([[score[key] for key in ("compound", "neg", "neu", "pos")] for score in scores])
+
+
+def static_embeddings(model: Model, texts: Sequence[str]) -> Floats:
+    """Mean input embedding of each text's tokens, `[item, d_model]`, without special tokens."""
+    table = model.hf.get_input_embeddings()
+    rows = []
+    for prompt in model.encode(texts, truncate=True):
+        ids = [i for i, special in zip(prompt.input_ids, prompt.special, strict=True) if not special]
+        with torch.no_grad():
+            values = table(torch.tensor(ids, device=model.device))
+        rows.append(values.float().mean(0).cpu().numpy())
+    return np.stack(rows).astype(np.float64)
+
+
+@torch.no_grad()
+def token_surprisals(
+    model: Model, texts: Sequence[str], advance: Callable[[int], None] = lambda _: None
+) -> list[Floats]:
+    """Surprisal of each token given those before it, in nats, `[item][token]`.
+
+    The first token has none; a text of one token gives an empty row. The whole model is run, so
+    logit soft-caps and scalings count.
+    """
+    prompts = model.encode(texts, truncate=True)
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    out: list[Floats] = [np.empty(0)] * len(prompts)
+    vocabulary = int(model.config.vocab_size)
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while (
+            stop < len(order)
+            and (stop + 1 - start) * len(prompts[order[stop]]) * vocabulary <= SURPRISAL_LOGITS
+        ):
+            stop += 1
+        rows = order[start:stop]
+        batch = model.collate([prompts[row] for row in rows])
+        logits = model.hf(**batch.inputs(), use_cache=False).logits[:, :-1].float()
+        nats = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.input_ids[:, 1:].flatten(), reduction="none"
+        ).view(len(rows), -1)
+        for place, row in enumerate(rows):
+            out[row] = nats[place, : len(prompts[row]) - 1].double().cpu().numpy()
+        advance(len(rows))
+        start = stop
+    return out
+
+
+def _summary(nats: Floats) -> list[float]:
+    if not len(nats):
+        return [0.0] * 5
+    return [float(f) for f in (nats.mean(), nats.std(), nats.max(), nats[-1], nats.sum())]

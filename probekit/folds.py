@@ -1,0 +1,111 @@
+"""Cross-validation folds that respect a design, and label permutations that respect it too."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probekit.errors import UserError, unknown
+
+Scheme = Literal["within", "flip", "across"]
+Labels = NDArray[np.str_]
+
+
+def grouped_folds(
+    groups: Sequence[str] | Labels, labels: Labels, n_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Assign whole groups to folds; groups that hold the same labels are dealt out evenly.
+
+    Args:
+        groups: `[item]`, the scenario, couple or quad that must not be parted.
+        labels: `[item]`, classes.
+        n_folds: how many folds.
+        seed: of the order in which alike groups are dealt.
+
+    Returns:
+        `[item]`, fold numbers. Class counts of two folds differ by at most the labels of one
+        group for every kind of group.
+
+    Raises:
+        UserError: one class only, a label seen once, or fewer groups of a class than folds.
+    """
+    check_labels(groups, labels, n_folds)
+    held: dict[str, list[str]] = defaultdict(list)
+    for group, label in zip(groups, labels, strict=True):
+        held[str(group)].append(str(label))
+    kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for group, has in sorted(held.items()):
+        kinds[tuple(sorted(has))].append(group)
+    rng, fold_of, place = np.random.default_rng(seed), {}, 0
+    for _, alike in sorted(kinds.items()):
+        for group in rng.permutation(alike):
+            fold_of[str(group)] = place % n_folds
+            place += 1
+    return np.array([fold_of[str(group)] for group in groups])
+
+
+def check_labels(groups: Sequence[str] | Labels, labels: Labels, n_folds: int) -> None:
+    """Raise a `UserError` where these labels cannot be cross-validated by group."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        raise UserError(f"one class only ({', '.join(map(str, classes))}): a probe needs two")
+    if once := [str(c) for c, count in zip(classes, counts, strict=True) if count == 1]:
+        raise UserError(f"label seen once: {', '.join(once)}; give every label more items")
+    for name in classes:
+        inside = {group for group, label in zip(groups, labels, strict=True) if label == name}
+        if len(inside) < n_folds:
+            raise UserError(
+                f"fewer groups than folds: label {name!r} has {len(inside)} groups for "
+                f"{n_folds} folds; add scenarios, or ask for fewer folds"
+            )
+
+
+def permute_labels(
+    labels: Labels,
+    scheme: Scheme,
+    units: Sequence[str] | Labels,
+    blocks: Sequence[str] | Labels,
+    n: int,
+    seed: int,
+) -> NDArray[np.str_]:
+    """Relabelings `[n, item]` that keep the design.
+
+    Args:
+        labels: `[item]`, the true classes.
+        scheme: "within": labels of each unit (a pair) are shuffled inside it; "flip": the two
+            labels of a whole unit (a quad) are exchanged or not; "across": each unit (a
+            scenario) keeps one label, and labels are shuffled over the units of a block (a
+            domain).
+        units: `[item]`, what the scheme speaks of.
+        blocks: `[item]`, used by "across".
+        n: number of relabelings.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.tile(np.asarray(labels), (n, 1))
+    rows_of: dict[str, NDArray[np.int64]] = {
+        str(unit): np.flatnonzero(np.asarray(units) == unit) for unit in np.unique(units)
+    }
+    match scheme:
+        case "within":
+            for rows in rows_of.values():
+                for draw in out:
+                    draw[rows] = rng.permutation(draw[rows])
+        case "flip":
+            first, second = np.unique(labels)
+            for rows in rows_of.values():
+                flipped = np.where(labels[rows] == first, second, first)
+                turned = np.flatnonzero(rng.random(n) < 0.5)
+                out[np.ix_(turned, rows)] = flipped
+        case "across":
+            for block in np.unique(blocks):
+                inside = [u for u, rows in rows_of.items() if blocks[rows[0]] == block]
+                own = np.array([labels[rows_of[unit][0]] for unit in inside])
+                for draw in out:
+                    for unit, label in zip(inside, rng.permutation(own), strict=True):
+                        draw[rows_of[unit]] = label
+        case _:
+            raise unknown("permutation scheme", scheme, ["within", "flip", "across"])
+    return out

@@ -1,0 +1,56 @@
+"""Reading sites during a forward pass with plain PyTorch hooks that are always removed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from probekit.sites import Site, SiteMap
+
+
+class _DeepEnough(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by the hook of the last site that is wanted, to leave the forward pass."""
+
+
+@contextmanager
+def reading(
+    sites: SiteMap, wanted: Sequence[Site], receive: Callable[[Site, Tensor], None]
+) -> Iterator[None]:
+    """Within the block, each forward pass hands every wanted site's value to `receive`.
+
+    Args:
+        receive: called with the site and its value `[row, token, d]`, in the order of the pass;
+            the tensor is the model's own, so copy what is kept.
+    """
+    handles = []
+    try:
+        for site in wanted:
+            tap = sites.tap(site)
+
+            def hook(
+                _: Any, args: Any, kwargs: Any, output: Any, tap: Any = tap, site: Site = site
+            ) -> None:
+                receive(site, tap.read(args, kwargs, output))
+
+            handles.append(tap.module.register_forward_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def stopping_after(sites: SiteMap, layer: int) -> Iterator[None]:
+    """Within the block, a forward pass ends after block `layer`: nothing above it is computed."""
+
+    def stop(*_: Any) -> None:
+        raise _DeepEnough
+
+    handle = sites.tap(Site("resid_post", layer)).module.register_forward_hook(stop)
+    try:
+        yield
+    except _DeepEnough:
+        return
+    finally:
+        handle.remove()

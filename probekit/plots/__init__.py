@@ -1,0 +1,40 @@
+"""Plot data with units, checked when made, and the plotly figures drawn from it.
+
+1. Everything drawn is an `Estimate`: a value and its interval. A figure that is missing is `None`,
+   stays a gap in the drawing, and never becomes 0; NaN is refused.
+2. `LayerCurves`, `Forest`, `TransferMatrix` and `Confusion` hold estimates and their unit.
+   They can be made and tested without plotly.
+3. `draw` turns one of them into a plotly figure in a `Theme`. Kinds of line differ in dash and
+   marker as well as in colour; the hues are Okabe and Ito's, which stay apart in colour blindness,
+   in lightnesses that have a contrast of at least 3:1 against the page.
+"""
+
+from probekit.plots.data import (
+    MISSING,
+    Confusion,
+    Estimate,
+    Forest,
+    LayerCurves,
+    PlotData,
+    Series,
+    TransferMatrix,
+    number,
+)
+from probekit.plots.draw import draw
+from probekit.plots.theme import DARK, LIGHT, Theme
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "MISSING",
+    "Confusion",
+    "Estimate",
+    "Forest",
+    "LayerCurves",
+    "PlotData",
+    "Series",
+    "Theme",
+    "TransferMatrix",
+    "draw",
+    "number",
+]

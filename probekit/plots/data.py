@@ -1,0 +1,209 @@
+"""Plot data with units, checked when made; nothing here needs plotly."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from probekit.errors import UserError
+
+MISSING = "–"
+
+
+def number(value: float | None, *, signed: bool = False, digits: int = 2) -> str:
+    """A figure as the field prints it: `.78`, `1.00`, `−.05`, `+.23`; a missing one is `–`.
+
+    A figure that is not 0 is never shown as `.00`: it keeps its first significant digit.
+    """
+    if value is None:
+        return MISSING
+    if value and abs(value) < 0.5 * 10**-digits:
+        digits = -math.floor(math.log10(abs(value)))
+    text = f"{abs(value):.{digits}f}".removeprefix("0")
+    sign = "−" if value < 0 else "+" if signed and value > 0 else ""
+    return sign + text
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval.
+
+    Args:
+        value: the figure; `None` where it is missing.
+        low: lower end of the interval, `None` where there is no interval.
+        high: upper end, likewise.
+
+    Raises:
+        UserError: a figure is not finite, an interval has one end only or has no value, or the
+            value lies outside its interval.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if given is not None and not math.isfinite(given):
+                raise UserError(
+                    f"{field.name} is {given}: give a finite number, or None if missing"
+                )
+        if self.low is None or self.high is None:
+            if self.low is not self.high:
+                raise UserError(
+                    f"interval [{self.low}, {self.high}] has one end: give both or none"
+                )
+        elif self.value is None or not self.low <= self.value <= self.high:
+            raise UserError(f"interval [{self.low}, {self.high}] must hold its value {self.value}")
+
+    @property
+    def side(self) -> int | None:
+        """1 or -1 where the whole interval is above or below 0, 0 where it holds 0, else `None`."""
+        if self.low is None or self.high is None:
+            return None
+        return int(self.low > 0) - int(self.high < 0)
+
+    def text(self, *, signed: bool = False) -> str:
+        """For people: `.78 [.70, .86]`, without brackets where there is no interval."""
+        shown = number(self.value, signed=signed)
+        if self.low is None:
+            return shown
+        return f"{shown} [{number(self.low, signed=signed)}, {number(self.high, signed=signed)}]"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One estimate a layer.
+
+    Args:
+        name: what is drawn, e.g. a site.
+        layers: layer numbers, in any order, each once.
+        estimates: one for each of `layers`.
+    """
+
+    name: str
+    layers: Sequence[int]
+    estimates: Sequence[Estimate]
+
+    def __post_init__(self) -> None:
+        _same_length(f"series {self.name!r}", layers=self.layers, estimates=self.estimates)
+        if len(set(self.layers)) < len(self.layers):
+            raise UserError(f"series {self.name!r} names a layer twice: give each layer once")
+        if strange := [layer for layer in self.layers if not isinstance(layer, int)]:
+            raise UserError(f"series {self.name!r}: layers are whole numbers, not {strange[0]!r}")
+
+    @property
+    def by_layer(self) -> list[tuple[int, Estimate]]:
+        """Pairs of layer and estimate, in the order of the layers."""
+        return sorted(zip(self.layers, self.estimates, strict=True), key=lambda pair: pair[0])
+
+
+@dataclass(frozen=True)
+class LayerCurves:
+    """A figure over layers, by site, beside what words alone reach and what chance reaches.
+
+    Args:
+        series: the probe's curve at each site.
+        unit: what the vertical axis counts, e.g. "AUROC".
+        reference: the text baseline, the same at every layer; `None` if there is none.
+        null: mean and percentiles of the permutation null at each layer; `None` if there is none.
+    """
+
+    series: Sequence[Series]
+    unit: str
+    reference: Estimate | None = None
+    null: Series | None = None
+
+    def __post_init__(self) -> None:
+        _filled("layer curves", self.series)
+        names = [series.name for series in self.series]
+        if len(set(names)) < len(names):
+            raise UserError(f"two series have one name: {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Estimates one below the other, against a line at 0.
+
+    Args:
+        labels: what each row is.
+        estimates: one for each of `labels`; signed figures such as *above text*.
+        unit: what the horizontal axis counts.
+    """
+
+    labels: Sequence[str]
+    estimates: Sequence[Estimate]
+    unit: str
+
+    def __post_init__(self) -> None:
+        _filled("forest", self.labels)
+        _same_length("forest", labels=self.labels, estimates=self.estimates)
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """A figure for each pair of arms.
+
+    Args:
+        train: arms trained on.
+        test: arms tested on.
+        cells: [train, test] estimates.
+        unit: what is counted.
+        scale: figures at the two ends of the colour scale; one that is symmetric about 0 takes
+            two hues, for signed figures.
+    """
+
+    train: Sequence[str]
+    test: Sequence[str]
+    cells: Sequence[Sequence[Estimate]]
+    unit: str
+    scale: tuple[float, float] = (0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        _filled("transfer matrix", self.train)
+        _same_length("transfer matrix", train=self.train, cells=self.cells)
+        for name, row in zip(self.train, self.cells, strict=True):
+            _same_length(f"row {name!r} of the transfer matrix", test=self.test, cells=row)
+        if not self.scale[0] < self.scale[1]:
+            raise UserError(f"scale {self.scale} must rise")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Which class is taken for which.
+
+    Args:
+        classes: names, in the order of rows and columns.
+        shares: [true, predicted] share of the true class, 0 to 1; a row without a missing share
+            sums to 1.
+    """
+
+    classes: Sequence[str]
+    shares: Sequence[Sequence[float | None]]
+    unit: str = "share of the true class"
+
+    def __post_init__(self) -> None:
+        _filled("confusion", self.classes)
+        _same_length("confusion", classes=self.classes, shares=self.shares)
+        for name, row in zip(self.classes, self.shares, strict=True):
+            _same_length(f"row {name!r} of the confusion", classes=self.classes, shares=row)
+            known = [share for share in row if share is not None]
+            if any(not 0 <= share <= 1 for share in known):
+                raise UserError(f"row {name!r} of the confusion has a share outside 0 to 1: {row}")
+            if len(known) == len(row) and abs(sum(known) - 1) > 1e-3:
+                raise UserError(f"row {name!r} of the confusion sums to {sum(known):g}, not to 1")
+
+
+PlotData = LayerCurves | Forest | TransferMatrix | Confusion
+
+
+def _filled(what: str, given: Sequence[Any]) -> None:
+    if not given:
+        raise UserError(f"{what}: nothing to draw")
+
+
+def _same_length(what: str, **parts: Sequence[Any]) -> None:
+    if len({len(part) for part in parts.values()}) > 1:
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        raise UserError(f"{what}: {sizes}; give as many of each")

@@ -1,0 +1,318 @@
+"""The layer-wise probing study: which layers tell emotional from neutral, and which emotion.
+
+1. Capture each stimulus set (or find its activations in the cache).
+2. For every task of a set, cross-validate the text baselines, and choose the reference.
+3. For every site and pooling, cross-validate the probes of all layers with the permutation null.
+4. Write `results.csv` and `manifest.json`.
+Steps 2 and 3 are stages of the run folder: a run that was killed goes on from the last one.
+"""
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from probekit import baselines, evaluation, runs
+from probekit.activations import capture
+from probekit.evaluation import Row, Scorer
+from probekit.models import Model
+from probekit.pooling import parse
+from probekit.probes import CrossValidated, cross_validate
+from probekit.prompts import NO_TEMPLATE, Template
+from probekit.runs import Progress
+from probekit.stimuli import StimulusSet
+from probekit.store import ActivationStore
+from probekit.tasks import Task, tasks_of
+
+VERSIONED = ("emotion-probekit", "torch", "transformers", "transformer-lens", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a probing run is asked for, beside its model and stimuli.
+
+    Attributes:
+        sites: kinds ("resid_post") or "kind.layer" strings.
+        positions: poolings; see `probekit.pooling`.
+        template: the prompt around each text.
+        folds, permutations, bootstraps: sizes of the validation.
+        seed: of folds, permutations and bootstraps.
+        truncate: cut texts that do not fit the context.
+    """
+
+    sites: tuple[str, ...] = ("resid_post", "attn_out", "mlp_out")
+    positions: tuple[str, ...] = ("last", "mean")
+    template: Template = NO_TEMPLATE
+    folds: int = 6
+    permutations: int = 100
+    bootstraps: int = 1000
+    seed: int = 0
+    truncate: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able options, for the manifest and the keys of stages."""
+        return {
+            "sites": list(self.sites),
+            "poolings": list(parse(self.positions)),
+            "template": self.template.describe(),
+            "folds": self.folds,
+            "permutations": self.permutations,
+            "bootstrap": self.bootstraps,
+            "seed": self.seed,
+            "truncate": self.truncate,
+        }
+
+
+def run_probing(
+    model: Model,
+    sets: Sequence[StimulusSet],
+    out: Path,
+    options: Options,
+    *,
+    command: str = "",
+    progress: Progress = lambda *_: None,
+) -> Path:
+    """Run the study and write its run folder.
+
+    Args:
+        model: the model.
+        sets: stimulus sets, with different names.
+        out: the run folder; an interrupted run of the same job goes on.
+        options: sites, poolings, template and validation.
+        command: what the user typed, for the manifest.
+        progress: receives what is done.
+
+    Returns:
+        `out`, which then holds `results.csv` and `manifest.json`.
+
+    Raises:
+        UserError: bad options or stimuli, or `out` holds another run; nothing is written then.
+    """
+    model.sites.expand(options.sites)
+    asked = [(each, *tasks_of(each, options.folds)) for each in sets]
+    for each in sets:
+        model.encode(each.texts, options.template, ids=each.ids, truncate=options.truncate)
+    identity = {
+        "study": "probe",
+        "version": version("emotion-probekit"),
+        "model": model.fingerprint,
+        "stimuli": {each.name: each.sha256 for each in sets},
+        **options.describe(),
+    }
+    runs.open_run(out, identity)
+    rows: list[Row] = []
+    for each, tasks, _ in asked:
+        study = _SetStudy(model, each, options, out, identity, progress)
+        for row in study.rows(tasks):
+            common = {"study": "probe", "model": model.describe()["name"], "set": each.name}
+            rows.append({**common, "split": "all", **row, "seed": options.seed})
+    runs.write_results(out / runs.RESULTS, rows)
+    notes = [note for _, _, found in asked for note in found]
+    runs.write_json(out / runs.MANIFEST, _manifest(model, sets, options, identity, command, notes))
+    return out
+
+
+def _manifest(
+    model: Model,
+    sets: Sequence[StimulusSet],
+    options: Options,
+    identity: dict[str, Any],
+    command: str,
+    notes: list[str],
+) -> dict[str, Any]:
+    described = model.describe()
+    asked = options.describe()
+    return {
+        "study": "probe",
+        "complete": True,
+        "created_with": {"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "command": command,
+        "seed": options.seed,
+        "model": {**described, "quantisation_note": "; ".join(model.notes)},
+        **{key: asked[key] for key in ("template", "sites", "poolings", "folds", "permutations")},
+        "bootstrap": options.bootstraps,
+        "stimuli": [{"name": s.name, "sha256": s.sha256, "rows": len(s)} for s in sets],
+        "notes": notes,
+        "identity": identity,
+    }
+
+
+class _SetStudy:
+    """One stimulus set: its activations, its baselines, its tasks."""
+
+    def __init__(
+        self,
+        model: Model,
+        stimuli: StimulusSet,
+        options: Options,
+        out: Path,
+        identity: dict[str, Any],
+        progress: Progress,
+    ) -> None:
+        self.model, self.stimuli, self.options = model, stimuli, options
+        self.out, self.identity, self.progress = out, identity, progress
+
+    @cached_property
+    def store(self) -> ActivationStore:
+        """The set's activations, in the cache under the digest of all that makes them."""
+        asked = self.options.describe()
+        key = {
+            "model": self.model.fingerprint,
+            "stimuli": self.stimuli.sha256,
+            **{name: asked[name] for name in ("sites", "poolings", "template", "truncate")},
+        }
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress(f"reading {self.stimuli.name}", done, len(self.stimuli))
+
+        return capture(
+            self.model,
+            self.stimuli,
+            self.options.sites,
+            self.options.positions,
+            store=runs.cache_home() / "activations" / runs.digest(key)[:24],
+            template=self.options.template,
+            truncate=self.options.truncate,
+            advance=advance,
+        )
+
+    @cached_property
+    def text(self) -> list[baselines.Baseline]:
+        """The text baselines of all rows of the set."""
+        return baselines.text_baselines(self.stimuli.texts, self.model, self._surprisals())
+
+    def _surprisals(self) -> list[NDArray[np.float64]]:
+        key = {"model": self.model.fingerprint, "texts": self.stimuli.texts}
+        path = runs.cache_home() / "surprisal" / f"{runs.digest(key)[:24]}.safetensors"
+        if not path.exists():
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                self.progress(f"surprisal of {self.stimuli.name}", done, len(self.stimuli))
+
+            found = baselines.token_surprisals(self.model, self.stimuli.texts, advance)
+            lengths = np.array([len(values) for values in found])
+            with runs.atomic_write(path) as temporary:
+                save_file({"nats": np.concatenate(found), "lengths": lengths}, temporary)
+        stored = load_file(path)
+        return np.split(stored["nats"], np.cumsum(stored["lengths"])[:-1])
+
+    def rows(self, tasks: Sequence[Task]) -> Iterator[Row]:
+        """Result rows of all tasks, keyword effects last."""
+        kinds = dict.fromkeys(site.kind for site in self.model.sites.expand(self.options.sites))
+        blocks = [(kind, pooling) for kind in kinds for pooling in parse(self.options.positions)]
+        total = len(tasks) * (1 + len(blocks))
+        label, done, effects = f"probing {self.stimuli.name}", 0, []
+        store, _ = self.store, self.text
+        for task in tasks:
+            self.progress(label, done, total)
+            question = _Question(task, self)
+            words = self._stage(question.baselines, task, "baselines")
+            yield from words["rows"]
+            for kind, pooling in blocks:
+                done += 1
+                self.progress(label, done, total)
+
+                def make(
+                    kind: str = kind, pooling: str = pooling, words: Any = words, q: Any = question
+                ) -> dict[str, Any]:
+                    return q.probes(store, kind, pooling, words["chosen"])
+
+                found = self._stage(make, task, f"{kind}/{pooling}")
+                place = {"site": kind, "pooling": pooling}
+                yield from ({**place, **row} for row in found["rows"])
+                effects.append((task, place, question, found["auroc"]))
+            done += 1
+        self.progress(label, total, total)
+        yield from _keyword_effects(effects)
+
+    def _stage(self, make: Any, task: Task, part: str) -> Any:
+        key = {**self.identity, "set": self.stimuli.name, "task": task.name}
+        return runs.stage(self.out, {**key, "source": task.source, "part": part}, make)
+
+
+class _Question:
+    """One task with its folds, its permutations and its scorers."""
+
+    def __init__(self, task: Task, study: _SetStudy) -> None:
+        options = study.options
+        self.task, self.study = task, study
+        self.folds = task.folds(options.folds, options.seed)
+        self.scorers = {
+            target: Scorer(task, target, self.folds, options.bootstraps, options.seed)
+            for target in task.targets
+        }
+
+    def _validate(self, features: Any, **extra: Any) -> list[CrossValidated]:
+        masks = [self.task.mask(target) for target in self.task.targets]
+        return cross_validate(
+            features[self.task.rows],
+            self.task.label_numbers,
+            self.folds,
+            train=masks[0],
+            tests=masks,
+            **extra,
+        )
+
+    @cached_property
+    def _words(self) -> dict[str, list[CrossValidated]]:
+        """Baseline -> results by target."""
+        return {
+            each.name: self._validate(each.features, standardize=each.standardize)
+            for each in self.study.text
+        }
+
+    def baselines(self) -> dict[str, Any]:
+        """Rows of the baselines; for each fold the reference; nothing else needs recomputing."""
+        chosen = evaluation.reference({name: found[0] for name, found in self._words.items()})
+        rows: list[Row] = []
+        for place, target in enumerate(self.task.targets):
+            results = {name: found[place] for name, found in self._words.items()}
+            rows += evaluation.baseline_rows(self.scorers[target], results, chosen)
+        return {"rows": rows, "chosen": [str(name) for name in chosen]}
+
+    def probes(
+        self, store: ActivationStore, kind: str, pooling: str, chosen: list[str]
+    ) -> dict[str, Any]:
+        """Rows of one site and pooling, and the headline's AUROC draws on the own arm."""
+        options = self.study.options
+        results = self._validate(
+            store.load(kind, pooling).stack(kind, pooling),
+            permuted=self.task.permuted(options.permutations, options.seed),
+        )
+        rows: list[Row] = []
+        for place, (target, result) in enumerate(zip(self.task.targets, results, strict=True)):
+            scorer = self.scorers[target]
+            words = {name: found[place] for name, found in self._words.items()}
+            text = evaluation.composite(words, np.array(chosen), scorer.strata)
+            rows += evaluation.probe_rows(scorer, result, store.layers[kind], text)
+        own = self.scorers[self.task.source].auroc_draws(results[0].nested)
+        return {"rows": rows, "auroc": own.tolist()}
+
+
+def _keyword_effects(found: list[tuple[Task, Row, _Question, list[float]]]) -> Iterator[Row]:
+    """Keyword-rich minus keyword-free, where a set asks the same question of both arms."""
+    free = {
+        (task.name, *place.values()): auroc
+        for task, place, _, auroc in found
+        if task.source == "keyword_free"
+    }
+    for task, place, question, auroc in found:
+        other = free.get((task.name, *place.values()))
+        if task.source == "keyword_rich" and other is not None:
+            scorer = question.scorers["keyword_rich"]
+            row = evaluation.keyword_effect_row(scorer, np.array(auroc), np.array(other))
+            yield {**place, **row}

@@ -1,0 +1,210 @@
+"""A run folder as the report reads it: typed rows, and the question each of them answers."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from probekit.errors import UserError
+from probekit.plots import Estimate
+from probekit.runs import COLUMNS, MANIFEST, RESULTS, read_json
+
+NOTHING = Estimate(None)
+
+
+class Question(NamedTuple):
+    """What a probe was asked: a task on one set, trained on one arm and tested on another."""
+
+    set: str
+    task: str
+    source: str
+    target: str
+
+    @property
+    def within(self) -> bool:
+        """Trained and tested on the same arm, or on a set that has no arms."""
+        return self.source == self.target
+
+
+class Block(NamedTuple):
+    """Where in the model it was asked: empty for figures that need no model layer."""
+
+    site: str = ""
+    pooling: str = ""
+
+
+class Kind(NamedTuple):
+    """What a figure is: its metric, and the method and condition it was measured under."""
+
+    metric: str = "auroc"
+    method: str = "logistic"
+    condition: str = "probe"
+
+
+IN_TEXT = Block()
+PROBE, ABOVE, CHOSEN_LAYER = Kind(), Kind("auroc_above_text"), Kind("chosen_layer")
+NULL = Kind(method="permutation", condition="null")
+REFERENCE = Kind(method="reference", condition="baseline")
+KEYWORD_EFFECT = Kind("auroc_keyword_effect", "keyword_effect", "control")
+
+
+class Row(NamedTuple):
+    """One line of `results.csv`; `None` where a cell is empty."""
+
+    question: Question
+    block: Block
+    kind: Kind
+    layer: int | None
+    emotion: str
+    unit: str
+    estimate: Estimate
+    p: float | None
+    q: float | None
+    n: int | None
+    clusters: int | None
+    k: int | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's manifest and its rows, with the look-ups that the sections share."""
+
+    manifest: dict[str, Any]
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def _index(self) -> dict[tuple[Any, ...], Row]:
+        index: dict[tuple[Any, ...], Row] = {}
+        for row in self.rows:
+            # Confusion rows differ in emotion and unit only, and are read by `confusion`.
+            if row.kind.metric == "confusion":
+                continue
+            key = row[:4]
+            if key in index:
+                given = ", ".join(str(part) for part in (*row.question, *row.block, *row.kind))
+                raise UserError(f"{RESULTS} gives one figure twice ({given}): run again")
+            index[key] = row
+        return index
+
+    def row(
+        self, question: Question, block: Block, kind: Kind, layer: int | None = None
+    ) -> Row | None:
+        """The row of one figure; `layer=None` is the headline, its layer chosen in inner folds."""
+        return self._index.get((question, block, kind, layer))
+
+    def estimate(
+        self, question: Question, block: Block, kind: Kind, layer: int | None = None
+    ) -> Estimate:
+        """The figure of `row`, or a missing one."""
+        found = self.row(question, block, kind, layer)
+        return found.estimate if found else NOTHING
+
+    def over_layers(self, question: Question, block: Block, kind: Kind) -> dict[int, Estimate]:
+        """A figure at each layer that has it."""
+        found = {layer: self.row(question, block, kind, layer) for layer in self._layers}
+        return {layer: row.estimate for layer, row in found.items() if row}
+
+    @cached_property
+    def _layers(self) -> list[int]:
+        return sorted({row.layer for row in self.rows if row.layer is not None})
+
+    @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """Questions a probe or a baseline answers, as they come in the results."""
+        return _distinct(row.question for row in self.rows if row.kind.condition != "control")
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Sites and poolings at which there is a probe, the primary one first."""
+        found = _distinct(row.block for row in self.rows if row.kind.condition == "probe")
+        return tuple(sorted(found, key=lambda block: block != self.primary))
+
+    @cached_property
+    def primary(self) -> Block:
+        """The block that is headlined: named beforehand, never chosen by its figures.
+
+        `resid_post` and `last` where the manifest names them, otherwise its first of each.
+        """
+        probed = [row.block for row in self.rows if row.kind.condition == "probe"]
+        sites = self.manifest.get("sites") or [block.site for block in probed] or [""]
+        poolings = self.manifest.get("poolings") or [block.pooling for block in probed] or [""]
+        return Block(
+            "resid_post" if "resid_post" in sites else str(sites[0]),
+            "last" if "last" in poolings else str(poolings[0]),
+        )
+
+    @cached_property
+    def headlines(self) -> tuple[Question, ...]:
+        """One question for each set and task: the keyword-free arm, where there are arms."""
+        within = [question for question in self.questions if question.within]
+        free = {question[:2] for question in within if question.source == "keyword_free"}
+        return tuple(q for q in within if q.source == "keyword_free" or q[:2] not in free)
+
+    @cached_property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the stimulus sets, as they come in the results."""
+        return _distinct(question.set for question in self.questions)
+
+    def confusion(self, question: Question, block: Block) -> dict[tuple[str, str], float | None]:
+        """Share of each true class that is taken for each class, by (true, predicted)."""
+        return {
+            (row.emotion, row.unit): row.estimate.value
+            for row in self.rows
+            if row.kind.metric == "confusion" and (row.question, row.block) == (question, block)
+        }
+
+
+def _distinct(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def read_run(folder: Path) -> Run:
+    """Read `manifest.json` and `results.csv` of a run folder.
+
+    Raises:
+        UserError: a file is missing or broken; the message names the file, and the line of a row.
+    """
+    for name in (MANIFEST, RESULTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}: give the folder of a finished run")
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
+    return Run(manifest, tuple(_read_rows(folder / RESULTS)))
+
+
+def _read_rows(path: Path) -> Iterable[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if absent := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise UserError(f"{path} lacks the columns {', '.join(absent)}: run again")
+        for cells in reader:
+            try:
+                yield _read_row(cells)
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _read_row(cells: dict[str, str]) -> Row:
+    def real(name: str) -> float | None:
+        return float(cells[name]) if cells[name] else None
+
+    def whole(name: str) -> int | None:
+        return int(cells[name]) if cells[name] else None
+
+    return Row(
+        question=Question(cells["set"], cells["task"], cells["source"], cells["target"]),
+        block=Block(cells["site"], cells["pooling"]),
+        kind=Kind(cells["metric"], cells["method"], cells["condition"]),
+        layer=whole("layer"),
+        emotion=cells["emotion"],
+        unit=cells["unit"],
+        estimate=Estimate(real("value"), real("low"), real("high")),
+        p=real("p"),
+        q=real("q"),
+        n=whole("n"),
+        clusters=whole("clusters"),
+        k=whole("k"),
+    )

@@ -1,0 +1,254 @@
+"""The parts of the page of a probe run, top to bottom; each is a function of the results."""
+
+import json
+from collections.abc import Sequence
+
+from probekit.plots import MISSING, Estimate, number
+from probekit.report.figures import Figure, layer_text
+from probekit.report.markup import Html, joined, tag
+from probekit.report.results import (
+    ABOVE,
+    CHOSEN_LAYER,
+    IN_TEXT,
+    NULL,
+    PROBE,
+    REFERENCE,
+    Block,
+    Kind,
+    Question,
+    Row,
+    Run,
+)
+from probekit.report.words import GLOSSARY, capital, listed, say, say_block, say_question
+
+METRICS = ("accuracy", "brier", "forced_choice")
+
+
+def facts(run: Run) -> Html:
+    """What was probed, in a few words each; a fact that the manifest lacks is left out."""
+    model = run.manifest.get("model", {})
+    stimuli = run.manifest.get("stimuli", [])
+    shown = {
+        "Architecture": model.get("architecture"),
+        "Layers": model.get("n_layers"),
+        "Width": model.get("d_model"),
+        "Precision": model.get("dtype"),
+        "Weights": model.get("quantisation_note"),
+        "Stimuli": ", ".join(f"{s.get('name')} ({s.get('rows', MISSING)} rows)" for s in stimuli),
+        "Seed": run.manifest.get("seed"),
+    }
+    kept = {name: str(value) for name, value in shown.items() if value not in (None, "")}
+    pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in kept.items()]
+    return tag("dl", *pairs, class_="facts")
+
+
+def findings(run: Run) -> Html:
+    """What was found, in sentences, at the primary block."""
+    items = [_finding(run, question) for question in run.headlines]
+    return joined(tag("p", lead(run), class_="lead"), tag("ul", *items, class_="findings"))
+
+
+def lead(run: Run) -> str:
+    """The one sentence on top: where the probe reads more than the words."""
+    figures = {q: run.estimate(q, run.primary, ABOVE) for q in run.headlines}
+    judged = {q: e for q, e in figures.items() if e.side is not None}
+    site, pooling = run.primary
+    where = f"At {site} (pooling {pooling})" if site and pooling else "Here"
+    if not judged:
+        return f"{where}, nothing can be said above text: no probe stands beside a text baseline."
+
+    def named(side: int) -> str:
+        return listed(
+            [
+                f"{say_question(q)} ({e.text(signed=True)})"
+                for q, e in judged.items()
+                if e.side == side
+            ]
+        )
+
+    parts = []
+    if above := named(1):
+        parts.append(f"the probe reads more than words alone in {above}")
+    if within := named(0):
+        parts.append(f"no difference from words alone is shown in {within}")
+    if below := named(-1):
+        parts.append(f"the probe falls short of words alone in {below}")
+    return f"{where}, {'; '.join(parts)}."
+
+
+def _finding(run: Run, question: Question) -> Html:
+    probe = run.estimate(question, run.primary, PROBE)
+    name = tag("strong", capital(say_question(question)))
+    if probe.value is None:
+        absent = f": no probe at {say_block(run.primary)} in this run."
+        return tag("li", tag("p", name, absent))
+    words = run.estimate(question, IN_TEXT, REFERENCE)
+    above = run.estimate(question, run.primary, ABOVE)
+    null = run.estimate(question, run.primary, NULL)
+    figures = joined(
+        ": AUROC ",
+        _shown(probe),
+        "; words alone ",
+        _shown(words) if words.value is not None else "not measured",
+        *(["; above text ", _shown(above, signed=True)] if above.value is not None else []),
+        "; chance ",
+        _shown(null) if null.value is not None else "not measured",
+        ".",
+    )
+    return tag("li", tag("p", name, figures), tag("p", verdict(above), class_="verdict"))
+
+
+def _shown(estimate: Estimate, *, signed: bool = False) -> Html:
+    value, *interval = estimate.text(signed=signed).split(" ", 1)
+    return tag("span", tag("b", value), *[f" {part}" for part in interval], class_="figure")
+
+
+def verdict(above: Estimate) -> str:
+    """Whether the interval of *above text* excludes zero, and what that says."""
+    match above.side:
+        case 1:
+            return "The interval excludes zero: the probe reads more than the words say."
+        case 0:
+            return "The interval includes zero: nothing beyond the words is shown."
+        case -1:
+            return "The whole interval is below zero: words alone do better than the probe."
+        case _:
+            return "Above text has no interval in this run, so nothing is claimed."
+
+
+def cautions(run: Run) -> Html:
+    """What the size of the run allows: clusters, permutations, the smallest p."""
+    said = [_about_classes(run), _about_clusters(run), _about_permutations(run)]
+    notes = [str(note) for note in run.manifest.get("notes") or ()]
+    return tag("ul", *[tag("li", text) for text in [*said, *notes] if text], class_="cautions")
+
+
+def _about_classes(run: Run) -> str:
+    if all(question.task != "categorisation" for question in run.questions):
+        return ""
+    classes = len({row.emotion for row in run.rows if row.kind.metric == "confusion"})
+    kind = f"{classes}-class categorisation" if classes else "Categorisation"
+    return f"{kind} at this size is a pipeline, not a claim."
+
+
+def _about_clusters(run: Run) -> str:
+    counts = sorted({row.clusters for row in run.rows if row.clusters})
+    if not counts:
+        return "The number of clusters is not given."
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Intervals rest on {span} clusters (scenarios kept whole)."
+
+
+def _about_permutations(run: Run) -> str:
+    counts = [row.k for row in run.rows if row.kind.condition == "null" and row.k]
+    if not counts:
+        return "No permutation null was run, so there are no p-values."
+    tests = sum(row.kind == PROBE and row.p is not None for row in run.rows)
+    floor = 1 / (min(counts) + 1)
+    text = f"{min(counts)} permutations: the smallest possible p is {number(floor, digits=3)}."
+    if tests > 1 and tests * floor > 0.05:
+        text += (
+            f" With {tests} tests in the run, a single one at that p does not survive"
+            " Benjamini–Hochberg at .05."
+        )
+    return text
+
+
+def drawn(figures: Sequence[Figure], intro: str, absent: str) -> Html:
+    """Figures under a sentence, or what is missing and why."""
+    if not figures:
+        return tag("p", absent, class_="absent")
+    titled = [
+        tag("div", tag("h3", f.title) if len(figures) > 1 else "", f.markup()) for f in figures
+    ]
+    return joined(tag("p", intro), tag("div", *titled, class_="figures"))
+
+
+def table(run: Run) -> Html:
+    """Every block's headline figures, under the baselines that stand beside them."""
+    heads = ("AUROC", "Above text", "Chance", "Accuracy", "Brier", "Forced choice")
+    columns = [*heads, "p of AUROC", "q of AUROC", "p above text", "Layer", "Texts", "Clusters"]
+    head = tag("tr", *[tag("th", name, scope="col") for name in ("Figure", *columns)])
+    groups = [_group(run, question, len(columns)) for question in run.questions]
+    caption = tag(
+        "caption",
+        tag(
+            "span",
+            "Headline figures of every block beside every text baseline. Brackets hold 95 % "
+            f"intervals; {MISSING} means not measured.",
+        ),
+        id="table-caption",
+    )
+    inner = tag("table", caption, tag("thead", head), *groups)
+    return tag(
+        "div", inner, class_="scroll", tabindex="0", role="region", aria_labelledby="table-caption"
+    )
+
+
+def _group(run: Run, question: Question, width: int) -> Html:
+    name = tag("th", capital(say_question(question)), scope="rowgroup", colspan=str(width + 1))
+    methods = dict.fromkeys(
+        row.kind.method
+        for row in run.rows
+        if (row.question, row.kind.condition) == (question, "baseline")
+    )
+    texts = [_baseline_line(run, question, method) for method in methods]
+    probes = [_probe_line(run, question, block) for block in run.blocks]
+    return tag("tbody", tag("tr", name, class_="group"), *texts, *[line for line in probes if line])
+
+
+def _baseline_line(run: Run, question: Question, method: str) -> Html:
+    def get(metric: str) -> Row | None:
+        return run.row(question, IN_TEXT, Kind(metric, method, "baseline"))
+
+    auroc = get("auroc")
+    cells = [_text(auroc), "", "", *[_text(get(m)) for m in METRICS], "", "", "", ""]
+    return _line(say(method), [*cells, *_counts(auroc)], class_="words")
+
+
+def _probe_line(run: Run, question: Question, block: Block) -> Html | None:
+    auroc = run.row(question, block, PROBE)
+    if auroc is None:
+        return None
+    above = run.row(question, block, ABOVE)
+    chosen = run.estimate(question, block, CHOSEN_LAYER)
+    cells = [
+        _text(auroc),
+        _text(above, signed=True),
+        _text(run.row(question, block, NULL)),
+        *[_text(run.row(question, block, Kind(metric))) for metric in METRICS],
+        number(auroc.p, digits=3),
+        number(auroc.q, digits=3),
+        number(above.p if above else None, digits=3),
+        layer_text(chosen),
+        *_counts(auroc),
+    ]
+    return _line(f"probe, {say_block(block)}", cells, class_="probe")
+
+
+def _line(name: str, cells: Sequence[str], class_: str) -> Html:
+    figures = [tag("td", cell) for cell in cells]
+    return tag("tr", tag("th", name, scope="row"), *figures, class_=class_)
+
+
+def _text(row: Row | None, *, signed: bool = False) -> str:
+    return row.estimate.text(signed=signed) if row else MISSING
+
+
+def _counts(row: Row | None) -> tuple[str, str]:
+    if row is None:
+        return MISSING, MISSING
+    return str(row.n or MISSING), str(row.clusters or MISSING)
+
+
+def manifest(run: Run) -> Html:
+    """The manifest as it is in the run folder."""
+    text = json.dumps(run.manifest, indent=2, ensure_ascii=False)
+    code = tag("pre", tag("code", text), tabindex="0", role="region", aria_label="manifest.json")
+    return tag("details", tag("summary", "manifest.json"), code)
+
+
+def glossary(_: Run) -> Html:
+    """The terms of the page."""
+    terms = [joined(tag("dt", term), tag("dd", capital(meaning))) for term, meaning in GLOSSARY]
+    return tag("dl", *terms)

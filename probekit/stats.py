@@ -1,0 +1,164 @@
+"""Figures of merit, cluster bootstrap, permutation p-values, Benjamini-Hochberg.
+
+All resampling is over clusters (scenarios, couples, quads): an interval refuses to be computed
+without their ids. A bootstrap draw is a row of weights, how often each item's cluster was drawn,
+so that every figure of one data set is computed on the same draws and differences are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from probekit.errors import UserError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+ECE_MIN_ITEMS = 200
+
+
+def bootstrap_weights(clusters: Sequence[str] | None, n: int, seed: int) -> Floats:
+    """Weights `[1 + n, item]`: a row of ones (the sample itself), then `n` cluster draws.
+
+    Raises:
+        UserError: no cluster ids, or fewer than two clusters.
+    """
+    if clusters is None or len(clusters) == 0:
+        raise UserError("an interval needs the cluster id of every item; give `clusters`")
+    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < 2:
+        raise UserError("an interval needs at least two clusters")
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
+    return np.vstack([np.ones(len(member)), drawn[:, member]]).astype(np.float64)
+
+
+def auroc(
+    scores: Floats, positive: NDArray[np.bool_], strata: Ints, weights: Floats | None = None
+) -> Floats:
+    """Area under the ROC curve over pairs of items of the same stratum (fold).
+
+    Scores of different folds come from different fits and are not compared. Ties count half.
+
+    Args:
+        scores: `[item]`.
+        positive: `[item]`.
+        strata: `[item]`.
+        weights: `[draw, item]`; default one draw of ones.
+
+    Returns:
+        `[draw]`; NaN where a draw holds no pair.
+    """
+    weights = np.ones((1, len(scores))) if weights is None else weights
+    up, down = scores[positive], scores[~positive]
+    same = strata[positive][:, None] == strata[~positive][None]
+    wins = (up[:, None] > down[None]) + 0.5 * (up[:, None] == down[None])
+    w_up, w_down = weights[:, positive], weights[:, ~positive]
+    total = ((w_up @ same.astype(np.float64)) * w_down).sum(1)
+    won = ((w_up @ (wins * same)) * w_down).sum(1)
+    return np.divide(won, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def macro_auroc(scores: Floats, labels: Ints, strata: Ints, weights: Floats | None = None) -> Floats:
+    """Mean one-vs-rest AUROC `[draw]` of class scores `[item, class]` (one column: class 1)."""
+    if scores.shape[1] == 1:
+        return auroc(scores[:, 0], labels == 1, strata, weights)
+    each = [auroc(scores[:, k], labels == k, strata, weights) for k in range(scores.shape[1])]
+    return np.nanmean(np.stack(each), axis=0)
+
+
+def full_probabilities(probabilities: Floats) -> Floats:
+    """`[item, class]` from one column (probability of class 1) or from all classes."""
+    if probabilities.shape[1] == 1:
+        return np.hstack([1 - probabilities, probabilities])
+    return probabilities
+
+
+def hits(probabilities: Floats, labels: Ints) -> Floats:
+    """`[item]`, 1 where the most probable class is the label."""
+    return (full_probabilities(probabilities).argmax(1) == labels).astype(np.float64)
+
+
+def brier(probabilities: Floats, labels: Ints) -> Floats:
+    """`[item]`, squared error summed over classes (Brier 1950): 0 best, 2 worst."""
+    full = full_probabilities(probabilities)
+    return ((full - np.eye(full.shape[1])[labels]) ** 2).sum(1)
+
+
+def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 10) -> float | None:
+    """Mean |confidence - accuracy| over equal-width bins; None below 200 items."""
+    if len(labels) < ECE_MIN_ITEMS:
+        return None
+    full = full_probabilities(probabilities)
+    confidence, hit = full.max(1), hits(probabilities, labels)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[place == b].mean() - hit[place == b].mean()) * (place == b).mean()
+        for b in np.unique(place)
+    ]
+    return float(sum(gaps))
+
+
+def forced_choice(scores: Floats, labels: Ints, pairs: Sequence[str]) -> tuple[Floats, Ints]:
+    """Within-pair choice: 1 where the positive item of a pair scores higher, a tie counts half.
+
+    Returns:
+        `[pair]` values, and `[pair]` the row of each pair's positive item (for its cluster).
+    """
+    names = np.asarray(pairs)
+    values, rows = [], []
+    for name in np.unique(names):
+        inside = np.flatnonzero(names == name)
+        up, down = inside[labels[inside] == 1], inside[labels[inside] == 0]
+        if len(up) == 1 and len(down) == 1:
+            difference = scores[up[0]] - scores[down[0]]
+            values.append(0.5 if difference == 0 else float(difference > 0))
+            rows.append(up[0])
+    return np.array(values), np.array(rows, dtype=np.int64)
+
+
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """Mean of item values `[item]` in every draw of weights `[draw, item]`."""
+    total = weights.sum(1)
+    return np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % percentile interval and, for a difference, its two-sided p."""
+
+    value: float
+    low: float
+    high: float
+    p: float | None = None
+
+    @staticmethod
+    def of(draws: Floats, *, against_zero: bool = False) -> "Estimate":
+        """From `[1 + n]` draws whose first is the sample itself."""
+        rest = draws[1:][~np.isnan(draws[1:])]
+        low, high = np.quantile(rest, [0.025, 0.975])
+        # A percentile interval of few clusters can miss its own estimate: widen it to hold it.
+        low, high = min(low, draws[0]), max(high, draws[0])
+        p = None
+        if against_zero:
+            tail = min((rest <= 0).sum(), (rest >= 0).sum())
+            p = min(1.0, 2 * (tail + 1) / (len(rest) + 1))
+        return Estimate(float(draws[0]), float(low), float(high), p)
+
+
+def permutation_p(observed: float, null: ArrayLike) -> float:
+    """One-sided p: (1 + number of null values at least as large) / (1 + number)."""
+    null = np.asarray(null)
+    return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """Adjusted p-values (Benjamini & Hochberg 1995), in the order given."""
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p)
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    adjusted = np.minimum.accumulate(scaled[::-1])[::-1].clip(max=1)
+    out = np.empty_like(p)
+    out[order] = adjusted
+    return out

@@ -1,0 +1,78 @@
+"""What is checked of every model at load, on two short sentences.
+
+1. The model is causal: changing the last token changes nothing before it.
+2. `resid_mid = resid_pre + attn_out` and `resid_post = resid_mid + mlp_out` (parallel blocks:
+   `resid_post = resid_pre + attn_out + mlp_out`), in every layer.
+3. `resid_post` of a layer is `resid_pre` of the next.
+
+A model that fails is refused: its sites would be named wrongly. Not checked: that the adapter's
+`o` and `out` modules are the ones that write to the stream (the parity tests do that).
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probekit.errors import UserError
+from probekit.hooks import reading
+from probekit.sites import Site
+
+if TYPE_CHECKING:
+    from probekit.models import Model
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
+"""Largest accepted difference, relative to the largest value of the stream."""
+
+
+def validate(model: "Model") -> None:
+    """Check the sites of a freshly loaded model.
+
+    Raises:
+        UserError: an identity fails; names the layer, the identity and the difference.
+    """
+    vocabulary = int(model.config.vocab_size)
+    first = [token % vocabulary for token in range(11, 18)]
+    ids = torch.tensor([first, [*first[:-1], 29 % vocabulary]], device=model.device)
+    positions = torch.arange(len(first), device=model.device).expand(2, -1)
+    wanted = [k for k in model.sites.kinds if k not in ("z", "mlp_post")]
+    values: dict[Site, Tensor] = {}
+    with (
+        torch.no_grad(),
+        reading(model.sites, model.sites.expand(wanted), lambda s, v: values.update({s: v.float()})),
+    ):
+        model.hf.base_model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            position_ids=positions,
+            use_cache=False,
+        )
+    tolerance = TOLERANCE.get(model.dtype, 1e-9)
+    top = values[Site("resid_post", model.n_layers - 1)]
+    if not torch.allclose(top[0, :-1], top[1, :-1], atol=tolerance * float(top.abs().max())):
+        raise UserError(
+            f"{model.name} is not causal: its last token changes earlier ones; give a decoder model"
+        )
+    for layer in range(model.n_layers):
+        _check_layer(model, values, layer, tolerance)
+
+
+def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, tolerance: float) -> None:
+    at = {site.kind: value for site, value in values.items() if site.layer == layer}
+    device = at["resid_post"].device
+    at = {kind: value.to(device) for kind, value in at.items()}
+    middle = at["resid_pre"] + at["attn_out"]
+    pairs = {"resid_pre + attn_out + mlp_out = resid_post": (middle + at["mlp_out"], at["resid_post"])}
+    if "resid_mid" in at:
+        pairs["resid_pre + attn_out = resid_mid"] = (middle, at["resid_mid"])
+    if layer:
+        below = values[Site("resid_post", layer - 1)].to(device)
+        pairs["resid_pre = resid_post of the layer below"] = (below, at["resid_pre"])
+    for identity, (left, right) in pairs.items():
+        scale = max(float(right.abs().max()), float(at["attn_out"].abs().max()), 1e-12)
+        difference = float((left - right).abs().max()) / scale
+        if not difference <= tolerance:
+            raise UserError(
+                f"{model.name}: layer {layer} fails {identity} (relative difference "
+                f"{difference:.2g}, accepted {tolerance:.0e}); this architecture is not supported"
+            )

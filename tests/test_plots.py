@@ -1,0 +1,243 @@
+"""Plot data refuses what cannot be drawn honestly; figures show what the data say."""
+
+import math
+import re
+
+import pytest
+
+from probekit.errors import UserError
+from probekit.plots import (
+    DARK,
+    LIGHT,
+    Confusion,
+    Estimate,
+    Forest,
+    LayerCurves,
+    Series,
+    TransferMatrix,
+    draw,
+    number,
+)
+
+FULL, BARE, NOTHING = Estimate(0.7, 0.6, 0.8), Estimate(0.7), Estimate(None)
+CURVE = Series("resid_post", [12, 0, 6], [FULL, Estimate(0.5, 0.4, 0.6), NOTHING])
+CURVES = LayerCurves([CURVE], "AUROC", reference=Estimate(0.55, 0.5, 0.6), null=CURVE)
+FOREST = Forest(
+    ["a", "b", "c"], [Estimate(0.2, 0.1, 0.3), Estimate(0.1, -0.1, 0.2), NOTHING], "gain"
+)
+TRANSFER = TransferMatrix(
+    ["free", "rich"], ["free", "rich"], [[FULL, BARE], [NOTHING, FULL]], "AUROC"
+)
+CONFUSION = Confusion(["rage", "grief"], [[0.75, 0.25], [None, 0.5]])
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *[(0.784, ".78"), (1.0, "1.00"), (0.999, "1.00"), (-0.05, "−.05"), (12.345, "12.35")],
+        *[(0.0, ".00"), (-0.0, ".00"), (0.0049, ".005"), (0.0012, ".001"), (-0.004, "−.004")],
+        (None, "–"),
+    ],
+)
+def test_numbers_read_as_the_field_prints_them(value, text):
+    assert number(value) == text
+
+
+def test_a_signed_number_shows_its_plus():
+    assert [number(v, signed=True) for v in (0.2, -0.2, 0.0)] == ["+.20", "−.20", ".00"]
+
+
+def test_an_estimate_reads_with_its_interval():
+    assert FULL.text() == ".70 [.60, .80]"
+    assert BARE.text() == ".70"
+    assert NOTHING.text(signed=True) == "–"
+
+
+# Data
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ((math.nan,), "value is nan: give a finite number, or None"),
+        ((0.5, math.nan, 0.6), "low is nan"),
+        ((0.5, 0.4, math.inf), "high is inf"),
+        ((0.5, 0.4, None), "has one end: give both or none"),
+        ((0.5, None, 0.6), "has one end: give both or none"),
+        ((0.5, 0.6, 0.7), "must hold its value 0.5"),
+        ((0.8, 0.6, 0.7), "must hold its value 0.8"),
+        ((None, 0.6, 0.7), "must hold its value None"),
+    ],
+)
+def test_an_estimate_refuses(figures, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        Estimate(*figures)
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "side"),
+    [(0.1, 0.2, 0.3, 1), (-0.1, 0.2, 0.3, 0), (0.0, 0.2, 0.3, 0), (-0.3, -0.2, -0.1, -1)],
+)
+def test_the_side_of_zero_is_that_of_the_whole_interval(low, value, high, side):
+    assert Estimate(value, low, high).side == side
+    assert Estimate(value).side is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Series("s", [1, 2], [FULL]), "series 's': 2 layers, 1 estimates"),
+        (lambda: Series("s", [1, 1], [FULL, FULL]), "names a layer twice"),
+        (lambda: Series("s", [1.5], [FULL]), "whole numbers, not 1.5"),
+        (lambda: LayerCurves([], "AUROC"), "nothing to draw"),
+        (lambda: LayerCurves([CURVE, CURVE], "AUROC"), "two series have one name"),
+        (lambda: Forest(["a"], [], "AUROC"), "forest: 1 labels, 0 estimates"),
+        (lambda: Forest([], [], "AUROC"), "nothing to draw"),
+        (lambda: TransferMatrix(["a"], ["a"], [[FULL, FULL]], "AUROC"), "row 'a'"),
+        (lambda: TransferMatrix(["a"], ["a"], [], "AUROC"), "1 train, 0 cells"),
+        (lambda: TransferMatrix(["a"], ["a"], [[FULL]], "AUROC", (1.0, 1.0)), "must rise"),
+        (lambda: Confusion(["a", "b"], [[1.0, 0.0]]), "2 classes, 1 shares"),
+        (lambda: Confusion(["a"], [[1.2]]), "outside 0 to 1"),
+        (lambda: Confusion(["a"], [[math.nan]]), "outside 0 to 1"),
+        (
+            lambda: Confusion(["a", "b"], [[0.5, 0.4], [0.5, 0.5]]),
+            "row 'a' of the confusion sums to 0.9",
+        ),
+    ],
+)
+def test_data_that_cannot_be_drawn_is_refused(make, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        make()
+
+
+# Figures
+
+
+def trace(figure, name):
+    """The trace that the legend calls `name`."""
+    return next(t for t in figure.data if t.name == name and t.showlegend is not False)
+
+
+def test_layers_stand_at_their_numbers_and_a_missing_figure_is_a_gap():
+    line = trace(draw(CURVES), "resid_post")
+    assert line.x == (0, 6, 12)
+    assert line.y == (0.5, None, 0.7)
+    assert line.hovertext == (".50 [.40, .60]", "–", ".70 [.60, .80]")
+
+
+def test_a_band_is_closed_and_broken_where_an_interval_is_missing():
+    band = next(t for t in draw(CURVES).data if t.legendgroup == "resid_post" and t.fill)
+    assert band.x == (0, 0, None, 12, 12, None)
+    assert band.y == (0.6, 0.4, None, 0.8, 0.6, None)
+
+
+def test_probe_words_and_chance_differ_in_more_than_colour():
+    lines = [t for t in draw(CURVES).data if t.showlegend is not False]
+    assert [t.name for t in lines] == [
+        "chance (permutation null)",
+        "words alone (text baseline)",
+        "resid_post",
+    ]
+    assert len({t.line.dash for t in lines}) == len({t.line.color for t in lines}) == 3
+
+
+def test_seven_sites_differ_in_colour_dash_and_marker():
+    sites = [Series(str(n), [0, 1], [FULL, FULL]) for n in range(7)]
+    lines = draw(LayerCurves(sites, "AUROC")).data
+    for look in ("line.color", "line.dash", "marker.symbol"):
+        assert len({line[look] for line in lines}) == 7
+
+
+def test_one_layer_can_be_drawn():
+    figure = draw(LayerCurves([Series("s", [3], [FULL])], "AUROC", reference=BARE))
+    assert trace(figure, "words alone (text baseline)").x == (2.5, 3.5)
+
+
+def test_a_forest_tells_what_excludes_zero():
+    figure = draw(FOREST)
+    clear, unclear = trace(figure, "interval excludes 0"), figure.data[1]
+    assert (clear.x, clear.y, clear.marker.symbol) == ((0.2,), (0,), "circle")
+    assert (unclear.x, unclear.y, unclear.marker.symbol) == ((0.1, None), (1, 2), "circle-open")
+    assert clear.error_x.array == pytest.approx((0.1,))
+    assert unclear.error_x.arrayminus[0] == pytest.approx(0.2)
+    assert unclear.error_x.arrayminus[1] is None
+    assert figure.layout.xaxis.zeroline
+    low, high = figure.layout.xaxis.range
+    assert low < -0.1 < 0.3 < high
+
+
+def test_ticks_are_round_and_few():
+    for top in (0.02, 0.3, 1.0, 40.0):
+        axis = draw(Forest(["a"], [Estimate(top / 2, 0.0, top)], "gain")).layout.xaxis
+        assert 1 <= len(axis.tickvals) <= 7
+        assert "0" in axis.ticktext
+
+
+def test_matrices_hold_rows_of_what_is_true_or_trained_on():
+    heat = draw(TRANSFER).data[0]
+    assert [list(row) for row in heat.z] == [[0.7, 0.7], [None, 0.7]]
+    assert heat.text[0][0] == ".70<br>[.60, .80]"
+    assert draw(TRANSFER).layout.yaxis.autorange == "reversed"
+    assert draw(CONFUSION).data[0].text[1] == ["–", ".50"]
+
+
+def test_a_signed_matrix_takes_two_hues_about_zero():
+    signed = TransferMatrix(["a"], ["a"], [[Estimate(0.1)]], "gain", (-0.5, 0.5))
+    heat = draw(signed).data[0]
+    assert heat.colorscale[2] == (0.5, LIGHT.diverging[2])
+    assert heat.text[0][0] == "+.10"
+
+
+@pytest.mark.parametrize("data", [CURVES, FOREST, TRANSFER, CONFUSION])
+def test_every_colour_is_of_the_theme_so_that_themes_can_be_swapped(data):
+    light, dark = draw(data, LIGHT).to_json(), draw(data, DARK).to_json()
+    swap = dict(zip(LIGHT.colours, DARK.colours, strict=True))
+    assert set(re.findall("#[0-9a-f]{6}", light)) <= set(LIGHT.colours)
+    assert re.sub("#[0-9a-f]{6}", lambda found: swap[found[0]], light) == dark
+
+
+def test_markup_in_a_name_is_text():
+    name = "<a href='javascript:alert(1)'>x</a>"
+    figures = [
+        draw(LayerCurves([Series(name, [0], [FULL])], name)),
+        draw(Forest([name], [FULL], name)),
+        draw(TransferMatrix([name], [name], [[FULL]], name)),
+        draw(Confusion([name], [[1.0]])),
+    ]
+    for figure in figures:
+        drawn = figure.to_dict()
+        drawn["data"] = [{k: v for k, v in t.items() if k != "legendgroup"} for t in drawn["data"]]
+        assert "<a" not in str(drawn)
+
+
+def test_only_plot_data_is_drawn():
+    with pytest.raises(UserError, match="unknown plot data 'dict': accepted are LayerCurves"):
+        draw({})  # pyright: ignore[reportArgumentType]
+
+
+# Colours
+
+
+def contrast(one, other):
+    """WCAG 2 contrast ratio of two `#rrggbb` colours."""
+
+    def luminance(colour):
+        channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_colours_can_be_told_from_the_page_and_text_from_its_ground(theme):
+    assert len(set(theme.colours)) == len(theme.colours)
+    for colour in (theme.words, *theme.series):
+        assert contrast(colour, theme.page) >= 3
+    assert contrast(theme.muted, theme.page) >= 4.5
+    for ground in (theme.page, *theme.sequential, *theme.diverging):
+        assert contrast(theme.ink, ground) >= 4.5
