@@ -42,7 +42,7 @@ _HOME = {
     "Task": "tasks",
     "tasks_of": "tasks",
 }
-__all__ = [  # noqa: PLE0604 - the names of `_HOME`, spelled out for type checkers
+__all__ = [
     "KINDS",
     "TEMPLATES",
     "ActivationStore",

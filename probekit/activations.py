@@ -170,7 +170,7 @@ def _windows(
     while window := list(islice(stream, size)):
         for id_, text in window:
             if not isinstance(text, str) or not text.strip():
-                raise UserError(f"item {id_!r} has no text; give every item a text, or leave it out")
+                raise UserError(f"item {id_!r} has no text; give it one, or leave it out")
         count = len(window)
         if spans is not None and len(spans) < start + count:
             raise UserError(f"{len(spans)} spans for more texts; give one span a text")
@@ -196,8 +196,9 @@ class _Job:
         batch_tokens: int | None,
         side: PaddingSide,
     ) -> None:
+        self.side: PaddingSide = side
         self.model, self.sites, self.poolings = model, sites, poolings
-        self.template, self.truncate, self.side = template, truncate, side
+        self.template, self.truncate = template, truncate
         self.batch_tokens = batch_tokens or (16384 if model.device.type == "cuda" else 2048)
         self.deepest = max(site.layer for site in sites)
 
@@ -276,9 +277,11 @@ class _Job:
             pooled[site] = torch.bmm(average.to(value.device), value.float())
 
         batch = self.model.collate(prompts, width=width, side=self.side)
-        with reading(self.model.sites, self.sites, receive):
-            with stopping_after(self.model.sites, self.deepest):
-                self.model.body(batch)
+        with (
+            reading(self.model.sites, self.sites, receive),
+            stopping_after(self.model.sites, self.deepest),
+        ):
+            self.model.body(batch)
         for site, value in pooled.items():
             finite = value.isfinite().all(-1)
             if not finite.all():

@@ -81,17 +81,15 @@ def _counts(texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1)) -> Floa
     from sklearn.feature_extraction.text import CountVectorizer
 
     pattern = r"(?u)\b\w+\b"  # One-letter words such as "I" count too.
-    counter = CountVectorizer(ngram_range=ngram_range, token_pattern=pattern, dtype=np.float64)
-    return counter.fit_transform(texts).toarray()
+    counter = CountVectorizer(ngram_range=ngram_range, token_pattern=pattern)
+    return counter.fit_transform(texts).toarray().astype(np.float64)  # type: ignore[union-attr]
 
 
 def _stop_words(texts: Sequence[str]) -> Floats:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-    counter = CountVectorizer(
-        vocabulary=sorted(ENGLISH_STOP_WORDS), token_pattern=r"(?u)\b\w+\b", dtype=np.float64
-    )
-    return counter.transform(texts).toarray()
+    counter = CountVectorizer(vocabulary=sorted(ENGLISH_STOP_WORDS), token_pattern=r"(?u)\b\w+\b")
+    return counter.transform(texts).toarray().astype(np.float64)
 
 
 def _surface(text: str) -> list[float]:
@@ -126,7 +124,9 @@ def static_embeddings(model: Model, texts: Sequence[str]) -> Floats:
     table = model.hf.get_input_embeddings()
     rows = []
     for prompt in model.encode(texts, truncate=True):
-        ids = [i for i, special in zip(prompt.input_ids, prompt.special, strict=True) if not special]
+        ids = [
+            i for i, special in zip(prompt.input_ids, prompt.special, strict=True) if not special
+        ]
         with torch.no_grad():
             values = table(torch.tensor(ids, device=model.device))
         rows.append(values.float().mean(0).cpu().numpy())

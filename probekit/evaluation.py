@@ -95,12 +95,11 @@ def composite(
 
 
 def baseline_rows(
-    scorer: Scorer, results: Mapping[str, CrossValidated], chosen: NDArray[np.str_]
+    scorer: Scorer, results: Mapping[str, CrossValidated], picked: Floats
 ) -> Iterator[Row]:
-    """Rows of every text baseline and of the reference chosen among them."""
+    """Rows of every text baseline, and of the reference whose predictions were picked."""
     for name, result in results.items():
         yield from scorer.figures(scorer.draws(result.nested), condition="baseline", method=name)
-    picked = composite(results, chosen, scorer.strata)
     yield from scorer.figures(scorer.draws(picked), condition="baseline", method="reference")
 
 
@@ -146,14 +145,11 @@ def _curve_rows(
     """Rows of several layers; p-values of a curve are adjusted over its layers."""
     above = [Estimate.of(d["auroc"] - words, against_zero=True) for d in curve]
     has_null = len(null) > 0
-    p_null = [
-        stats.permutation_p(float(d["auroc"][0]), null[:, i]) if has_null else None
-        for i, d in enumerate(curve)
-    ]
-    q_null = stats.benjamini_hochberg(p_null) if has_null and len(curve) > 1 else [None] * len(curve)
-    q_above: Sequence[Any] = [None] * len(curve)
-    if len(curve) > 1:
-        q_above = stats.benjamini_hochberg([estimate.p or np.nan for estimate in above])
+    p_null: list[float | None] = [None] * len(curve)
+    if has_null:
+        observed = [float(draws["auroc"][0]) for draws in curve]
+        p_null = [stats.permutation_p(o, null[:, i]) for i, o in enumerate(observed)]
+    q_null, q_above = _adjusted(p_null), _adjusted([estimate.p for estimate in above])
     for i, (draws, layer) in enumerate(zip(curve, layers, strict=True)):
         probe = {"condition": "probe", "method": "logistic", "layer": layer}
         for row in scorer.figures(draws, **probe):
@@ -171,6 +167,14 @@ def _curve_rows(
                 k=len(null),
                 **cells,
             )
+
+
+def _adjusted(p: Sequence[float | None]) -> Sequence[float | None]:
+    """p-values adjusted over a curve; a single one, or none, is left without."""
+    known = [value for value in p if value is not None]
+    if len(known) < 2:
+        return [None] * len(p)
+    return [float(q) for q in stats.benjamini_hochberg(known)]
 
 
 def _confusion_rows(scorer: Scorer, probabilities: Floats) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from probekit.sites import Site, SiteMap
 
 
-class _DeepEnough(Exception):  # noqa: N818 - a signal, not an error
+class _DeepEnough(Exception):
     """Raised by the hook of the last site that is wanted, to leave the forward pass."""
 
 

@@ -110,9 +110,7 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if logits.shape[-1] == 1 else logits.softmax(-1)
 
 
-def fit(
-    design: Design, target: Tensor, c: Tensor, tolerance: float = GRADIENT_TOLERANCE
-) -> Fit:
+def fit(design: Design, target: Tensor, c: Tensor, tolerance: float = GRADIENT_TOLERANCE) -> Fit:
     """Fit every problem of every design.
 
     Args:
@@ -151,6 +149,7 @@ def _damped(
     before = system.objective(w, b)
     rounding = 100 * torch.finfo(before.dtype).eps * before.abs()
     size = torch.ones_like(before)
+    new_w, new_b = w, b
     for halving in range(MAX_HALVINGS + 1):
         new_w = w - size[:, None, :, None] * step_w
         new_b = b - size[..., None] * step_b

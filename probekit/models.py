@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -142,9 +142,7 @@ class Model:
         truncate: bool = False,
     ) -> list[Encoded]:
         """Tokenise texts inside a template; see `probekit.prompts.encode`."""
-        return encode(
-            self.tokenizer, texts, template, n_ctx=self.n_ctx, ids=ids, truncate=truncate
-        )
+        return encode(self.tokenizer, texts, template, n_ctx=self.n_ctx, ids=ids, truncate=truncate)
 
     def collate(
         self, prompts: Sequence[Encoded], *, width: int | None = None, side: PaddingSide = "right"
@@ -227,7 +225,9 @@ def load_model(
         trust_remote_code=False,
         device_map=device_map,
     )
-    hf = (hf if device_map else hf.to(target)).eval().requires_grad_(False)
+    if not device_map:
+        cast(Any, hf).to(target)
+    hf.eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return from_parts(hf, tokenizer, name)
 

@@ -133,8 +133,9 @@ class LayerProbes(ClassifierMixin, BaseEstimator):
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Accuracy: a number for 2-D features, `[layer]` with a layer axis."""
-        hit = self.predict(X).T == np.asarray(y)
-        mean = np.average(hit, axis=-1, weights=sample_weight)
+        hit = (np.asarray(y) == self.predict(X).T).astype(np.float64)
+        weights = np.ones(hit.shape[-1]) if sample_weight is None else np.asarray(sample_weight)
+        mean = hit @ weights / weights.sum()
         return mean if hit.ndim == 2 else float(mean)
 
 
@@ -168,6 +169,7 @@ def cross_validate(
     *,
     train: Mask | None = None,
     tests: Sequence[Mask] | None = None,
+    select: Mask | None = None,
     permuted: Ints | None = None,
     cs: Sequence[float] = CS,
     standardize: bool = True,
@@ -179,9 +181,10 @@ def cross_validate(
         X: `[item, layer, d]` or `[item, d]`.
         labels: `[item]`, classes as 0..K-1.
         folds: `[item]`, fold numbers from `grouped_folds`.
-        train: `[item]`, rows to learn from and to choose C and layer on (default all).
+        train: `[item]`, rows to learn from (default all).
         tests: masks `[item]` of rows to predict, one result each (default: `train`), for transfer
             from one arm to another; folds keep a scenario's arms on one side.
+        select: `[item]`, rows whose inner folds choose C and layer (default: `train`).
         permuted: `[permutation, item]`, relabelings that keep the design.
         cs: values of C to choose from.
         standardize: z-score features in training folds.
@@ -190,7 +193,7 @@ def cross_validate(
     stack, _ = _as_stack(X)
     train = np.ones(len(labels), bool) if train is None else train
     permuted = np.empty((0, len(labels)), np.int64) if permuted is None else permuted
-    plan = _Plan(labels, permuted, folds, train, cs)
+    plan = _Plan(labels, permuted, folds, train, train if select is None else select, cs)
     outer, inner = [], []
     for rows in _chunks(len(stack), plan.bytes_per_layer(stack.shape[2])):
         probabilities, scores = plan.run(stack[rows], standardize)
@@ -210,6 +213,7 @@ class _Plan:
         permuted: Ints,
         folds: Ints,
         train: Mask,
+        select: Mask,
         cs: Sequence[float],
     ) -> None:
         self.n_classes = int(labels.max()) + 1
@@ -217,9 +221,10 @@ class _Plan:
         self.cs = list(cs)
         self.all_labels = np.concatenate([np.tile(labels, (len(cs), 1)), permuted])
         self.c = torch.tensor([*cs, *[NULL_C] * len(permuted)], dtype=torch.float64)
-        self.folds, self.train = folds, train
-        singles = [(k,) for k in range(self.n_folds)]
-        self.left_out = singles + list(combinations(range(self.n_folds), 2))
+        self.folds, self.select = folds, select
+        self.fold_pairs = list(combinations(range(self.n_folds), 2))
+        self.left_out: list[tuple[int, ...]] = [(k,) for k in range(self.n_folds)]
+        self.left_out += self.fold_pairs
         rows = [np.flatnonzero(train & ~np.isin(folds, out)) for out in self.left_out]
         self.train_rows = np.zeros((len(rows), max(map(len, rows))), np.int64)
         self.weight = torch.zeros(self.train_rows.shape, dtype=torch.float64)
@@ -263,9 +268,9 @@ class _Plan:
     def _inner(self, probability: Floats) -> Floats:
         """For each outer fold k, the mean AUROC on folds j of the fits without j and k."""
         total = np.zeros((len(probability), self.n_folds, len(self.c)))
-        for place, out in enumerate(self.left_out[self.n_folds :], start=self.n_folds):
-            for k, j in (out, out[::-1]):
-                inside = np.flatnonzero(self.train & (self.folds == j))
+        for place, pair in enumerate(self.fold_pairs, start=self.n_folds):
+            for k, j in (pair, pair[::-1]):
+                inside = np.flatnonzero(self.select & (self.folds == j))
                 score = _auroc(
                     torch.as_tensor(probability[:, place, inside]),
                     torch.as_tensor(self.all_labels[:, inside]),

@@ -31,7 +31,14 @@ from probekit.stimuli import StimulusSet
 from probekit.store import ActivationStore
 from probekit.tasks import Task, tasks_of
 
-VERSIONED = ("emotion-probekit", "torch", "transformers", "transformer-lens", "scikit-learn", "numpy")
+VERSIONED = (
+    "emotion-probekit",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "scikit-learn",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,8 @@ def _manifest(
         "command": command,
         "seed": options.seed,
         "model": {**described, "quantisation_note": "; ".join(model.notes)},
-        **{key: asked[key] for key in ("template", "sites", "poolings", "folds", "permutations")},
+        "sites": list(dict.fromkeys(s.kind for s in model.sites.expand(options.sites))),
+        **{key: asked[key] for key in ("template", "poolings", "folds", "permutations")},
         "bootstrap": options.bootstraps,
         "stimuli": [{"name": s.name, "sha256": s.sha256, "rows": len(s)} for s in sets],
         "notes": notes,
@@ -229,7 +237,7 @@ class _SetStudy:
                 def make(
                     kind: str = kind, pooling: str = pooling, words: Any = words, q: Any = question
                 ) -> dict[str, Any]:
-                    return q.probes(store, kind, pooling, words["chosen"])
+                    return q.probes(store, kind, pooling, words["text"])
 
                 found = self._stage(make, task, f"{kind}/{pooling}")
                 place = {"site": kind, "pooling": pooling}
@@ -256,49 +264,59 @@ class _Question:
             for target in task.targets
         }
 
-    def _validate(self, features: Any, **extra: Any) -> list[CrossValidated]:
-        masks = [self.task.mask(target) for target in self.task.targets]
+    def _validate(
+        self, features: NDArray[Any], targets: Sequence[str], **extra: Any
+    ) -> list[CrossValidated]:
         return cross_validate(
             features[self.task.rows],
             self.task.label_numbers,
             self.folds,
-            train=masks[0],
-            tests=masks,
+            train=self.task.mask(self.task.source),
+            tests=[self.task.mask(target) for target in targets],
             **extra,
         )
 
-    @cached_property
-    def _words(self) -> dict[str, list[CrossValidated]]:
-        """Baseline -> results by target."""
+    def _words(self, target: str) -> dict[str, CrossValidated]:
+        """Baseline -> results on a target arm.
+
+        In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
+        inner folds, a help that the probe does not get: *above text* errs on the safe side.
+        """
         return {
-            each.name: self._validate(each.features, standardize=each.standardize)
+            each.name: self._validate(
+                each.features,
+                [target],
+                select=self.task.mask(target),
+                standardize=each.standardize,
+            )[0]
             for each in self.study.text
         }
 
     def baselines(self) -> dict[str, Any]:
-        """Rows of the baselines; for each fold the reference; nothing else needs recomputing."""
-        chosen = evaluation.reference({name: found[0] for name, found in self._words.items()})
+        """Rows of the baselines, and the reference's predictions by target."""
         rows: list[Row] = []
-        for place, target in enumerate(self.task.targets):
-            results = {name: found[place] for name, found in self._words.items()}
-            rows += evaluation.baseline_rows(self.scorers[target], results, chosen)
-        return {"rows": rows, "chosen": [str(name) for name in chosen]}
+        text: dict[str, list[list[float]]] = {}
+        for target, scorer in self.scorers.items():
+            words = self._words(target)
+            picked = evaluation.composite(words, evaluation.reference(words), scorer.strata)
+            rows += evaluation.baseline_rows(scorer, words, picked)
+            text[target] = picked.tolist()
+        return {"rows": rows, "text": text}
 
     def probes(
-        self, store: ActivationStore, kind: str, pooling: str, chosen: list[str]
+        self, store: ActivationStore, kind: str, pooling: str, text: dict[str, Any]
     ) -> dict[str, Any]:
         """Rows of one site and pooling, and the headline's AUROC draws on the own arm."""
         options = self.study.options
         results = self._validate(
             store.load(kind, pooling).stack(kind, pooling),
+            self.task.targets,
             permuted=self.task.permuted(options.permutations, options.seed),
         )
         rows: list[Row] = []
-        for place, (target, result) in enumerate(zip(self.task.targets, results, strict=True)):
-            scorer = self.scorers[target]
-            words = {name: found[place] for name, found in self._words.items()}
-            text = evaluation.composite(words, np.array(chosen), scorer.strata)
-            rows += evaluation.probe_rows(scorer, result, store.layers[kind], text)
+        for (target, scorer), result in zip(self.scorers.items(), results, strict=True):
+            words = np.array(text[target])
+            rows += evaluation.probe_rows(scorer, result, store.layers[kind], words)
         own = self.scorers[self.task.source].auroc_draws(results[0].nested)
         return {"rows": rows, "auroc": own.tolist()}
 

@@ -12,7 +12,7 @@ SLOT = "{text}"
 
 @dataclass(frozen=True)
 class Template:
-    """Text around a stimulus. `pattern` holds `{text}` once; None means the model's chat template."""
+    """Text around a stimulus: `pattern` holds `{text}` once; None is the model's chat template."""
 
     name: str
     pattern: str | None
@@ -32,7 +32,7 @@ class Template:
         try:
             pattern = path.read_text(encoding="utf-8").removesuffix("\n")
         except UnicodeDecodeError as error:
-            raise UserError(f"template {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+            raise UserError(f"template {path} is not UTF-8; save it as UTF-8") from error
         if pattern.count(SLOT) != 1:
             raise UserError(
                 f"template {path}: {SLOT} must stand in it exactly once, "
@@ -49,12 +49,12 @@ class Template:
         if self.pattern is not None:
             return self.pattern.replace(SLOT, text), self.pattern.index(SLOT)
         if not tokenizer.chat_template:
-            raise UserError("template 'chat': this model's tokenizer has no chat template; use another")
+            raise UserError("template 'chat': this model has no chat template; use another")
         turns = [{"role": "user", "content": text}]
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         start = prompt.rfind(text)
         if start < 0:
-            raise UserError(f"the chat template rewrites the text {text[:40]!r}; strip its white space")
+            raise UserError(f"the chat template rewrites {text[:40]!r}; strip its white space")
         return prompt, start
 
     def describe(self) -> dict[str, str | None]:
@@ -133,7 +133,10 @@ def encode(
         UserError: a prompt is longer than `n_ctx` (names the item), or a chat template is missing.
     """
     names = list(ids) if ids is not None else [str(row) for row in range(len(texts))]
-    out = [_encode_one(tokenizer, text, template, name) for text, name in zip(texts, names, strict=True)]
+    out = [
+        _encode_one(tokenizer, text, template, name)
+        for text, name in zip(texts, names, strict=True)
+    ]
     for row, item in enumerate(out):
         while len(item) > n_ctx:
             if not truncate:

@@ -13,9 +13,34 @@ from typing import Any
 from probekit.errors import UserError
 
 COLUMNS = (
-    "study,model,set,split,task,site,layer,unit,position,pooling,source,target,emotion,condition,"
-    "method,k,dose,judge,metric,value,low,high,p,q,n,clusters,seed"
-).split(",")
+    "study",
+    "model",
+    "set",
+    "split",
+    "task",
+    "site",
+    "layer",
+    "unit",
+    "position",
+    "pooling",
+    "source",
+    "target",
+    "emotion",
+    "condition",
+    "method",
+    "k",
+    "dose",
+    "judge",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "p",
+    "q",
+    "n",
+    "clusters",
+    "seed",
+)
 """The columns of every `results.csv`; a cell is empty where a column has no meaning."""
 
 MANIFEST, RESULTS, REPORT = "manifest.json", "results.csv", "report.html"
@@ -76,7 +101,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); move it away and run again") from error
+        raise UserError(f"{path} is not readable JSON ({error}); move it away") from error
 
 
 def cell(value: Any) -> str:

@@ -60,7 +60,9 @@ def auroc(
     return np.divide(won, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
-def macro_auroc(scores: Floats, labels: Ints, strata: Ints, weights: Floats | None = None) -> Floats:
+def macro_auroc(
+    scores: Floats, labels: Ints, strata: Ints, weights: Floats | None = None
+) -> Floats:
     """Mean one-vs-rest AUROC `[draw]` of class scores `[item, class]` (one column: class 1)."""
     if scores.shape[1] == 1:
         return auroc(scores[:, 0], labels == 1, strata, weights)

@@ -77,7 +77,7 @@ class ActivationStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / "store.json").is_file():
-            raise UserError(f"{folder} holds no activation store (no store.json); capture one first")
+            raise UserError(f"{folder} holds no activation store; capture one first")
         self.header: dict[str, Any] = read_json(self.folder / "store.json")
         if self.header.get("format") != FORMAT:
             raise UserError(
@@ -205,4 +205,4 @@ def sole_writer(folder: Path) -> Iterator[None]:
         with FileLock(folder / "store.lock", timeout=0):
             yield
     except Timeout as error:
-        raise UserError(f"{folder} is being written by another process; wait for it to end") from error
+        raise UserError(f"{folder} is being written by another process; wait for it") from error

@@ -37,9 +37,15 @@ def validate(model: "Model") -> None:
     positions = torch.arange(len(first), device=model.device).expand(2, -1)
     wanted = [k for k in model.sites.kinds if k not in ("z", "mlp_post")]
     values: dict[Site, Tensor] = {}
+
+    def keep(site: Site, value: Tensor) -> None:
+        values[site] = value if value.dtype == torch.float64 else value.float()
+
     with (
         torch.no_grad(),
-        reading(model.sites, model.sites.expand(wanted), lambda s, v: values.update({s: v.float()})),
+        reading(
+            model.sites, model.sites.expand(wanted), lambda s, v: values.update({s: v.float()})
+        ),
     ):
         model.hf.base_model(
             input_ids=ids,
@@ -62,7 +68,9 @@ def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, toleran
     device = at["resid_post"].device
     at = {kind: value.to(device) for kind, value in at.items()}
     middle = at["resid_pre"] + at["attn_out"]
-    pairs = {"resid_pre + attn_out + mlp_out = resid_post": (middle + at["mlp_out"], at["resid_post"])}
+    pairs = {
+        "resid_pre + attn_out + mlp_out = resid_post": (middle + at["mlp_out"], at["resid_post"])
+    }
     if "resid_mid" in at:
         pairs["resid_pre + attn_out = resid_mid"] = (middle, at["resid_mid"])
     if layer:

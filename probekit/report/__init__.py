@@ -18,9 +18,10 @@ from probekit.report import figures, sections
 from probekit.report.figures import Figure
 from probekit.report.markup import Html, joined, json_script, tag
 from probekit.report.results import Run, read_run
+from probekit.report.summary import headline_table
 from probekit.runs import REPORT, atomic_write
 
-__all__ = ["write_report"]
+__all__ = ["headline_table", "write_report"]
 
 
 class Section(NamedTuple):

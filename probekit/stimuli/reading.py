@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import probekit
 from probekit.errors import UserError
 
 NumberedRow: TypeAlias = tuple[int, dict[str, Any]]
@@ -63,7 +62,7 @@ def unit(path: Path) -> str:
 
 def _home() -> Path:
     """The folder of shipped sets: inside an installed wheel, else beside the package."""
-    package = Path(probekit.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "_stimuli"
     return installed if installed.is_dir() else package.parent / "stimuli"
 
