@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer._click.exceptions import ClickException
 
 from probekit import runs
 from probekit.errors import UserError
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+INTERRUPTED = 130
 out, err = Console(), Console(stderr=True)
 
 ModelName = Annotated[
@@ -53,22 +54,20 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code (0 done, 2 bad input, 130 interrupted)."""
     try:
-        app(arguments, standalone_mode=False)
+        # Typer turns Ctrl-C into the exit code 130 and returns it.
+        code = app(arguments, standalone_mode=False) or 0
     except UserError as error:
         return _refuse(str(error))
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
+    except ClickException as error:
         return _refuse(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        again = shlex.join(["probekit", *arguments])
-        err.print(f"interrupted; what is finished is kept, go on with: {again}", markup=False)
-        return 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         return _refuse(f"cannot write {error.filename or ''}: {error.strerror}; make room there")
-    return 0
+    if code == INTERRUPTED:
+        again = shlex.join(["probekit", *arguments])
+        _say(f"interrupted; what is finished is kept, go on with: {again}")
+    return code
 
 
 def _refuse(message: str) -> int:
@@ -206,7 +205,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _say(line: str) -> None:
-    err.print(line, markup=False, highlight=False)
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _load(name: str, device: str, dtype: str) -> "Model":
@@ -247,7 +246,7 @@ def _summary(folder: Path) -> None:
     title, columns, rows = headline_table(folder)
     table = Table(title=title, box=None)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*row)
     out.print(table)

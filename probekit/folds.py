@@ -57,7 +57,7 @@ def check_labels(groups: Sequence[str] | Labels, labels: Labels, n_folds: int) -
         inside = {group for group, label in zip(groups, labels, strict=True) if label == name}
         if len(inside) < n_folds:
             raise UserError(
-                f"fewer groups than folds: label {name!r} has {len(inside)} groups for "
+                f"fewer groups than folds: label {str(name)!r} has {len(inside)} groups for "
                 f"{n_folds} folds; add scenarios, or ask for fewer folds"
             )
 
@@ -77,7 +77,7 @@ def permute_labels(
         scheme: "within": labels of each unit (a pair) are shuffled inside it; "flip": the two
             labels of a whole unit (a quad) are exchanged or not; "across": each unit (a
             scenario) keeps one label, and labels are shuffled over the units of a block (a
-            domain).
+            domain); of a unit that holds several labels, each row is a unit of its own.
         units: `[item]`, what the scheme speaks of.
         blocks: `[item]`, used by "across".
         n: number of relabelings.
@@ -100,12 +100,15 @@ def permute_labels(
                 turned = np.flatnonzero(rng.random(n) < 0.5)
                 out[np.ix_(turned, rows)] = flipped
         case "across":
+            whole: list[NDArray[np.int64]] = []
+            for rows in rows_of.values():
+                whole += [rows] if len(set(labels[rows])) == 1 else list(rows[:, None])
             for block in np.unique(blocks):
-                inside = [u for u, rows in rows_of.items() if blocks[rows[0]] == block]
-                own = np.array([labels[rows_of[unit][0]] for unit in inside])
+                inside = [rows for rows in whole if blocks[rows[0]] == block]
+                own = np.array([labels[rows[0]] for rows in inside])
                 for draw in out:
-                    for unit, label in zip(inside, rng.permutation(own), strict=True):
-                        draw[rows_of[unit]] = label
+                    for rows, label in zip(inside, rng.permutation(own), strict=True):
+                        draw[rows] = label
         case _:
             raise unknown("permutation scheme", scheme, ["within", "flip", "across"])
     return out

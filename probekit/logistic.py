@@ -21,6 +21,8 @@ from torch import Tensor
 
 GRADIENT_TOLERANCE = 1e-4
 """Largest gradient component at the optimum, per training row: scikit-learn's default."""
+EXACT_TOLERANCE = 1e-8
+"""The same, where coefficients and not only the order of scores are wanted."""
 MAX_NEWTON, MAX_CG, MAX_HALVINGS = 60, 60, 12
 CG_TOLERANCE = 0.1
 
@@ -69,8 +71,9 @@ def make_design(x: Tensor, weight: Tensor, *, standardize: bool) -> Design:
     scale = torch.ones_like(mean)
     if standardize:
         deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
-        # A feature that is constant in training carries nothing: leave it at zero.
-        scale = torch.where(deviation > 1e-12, deviation, torch.ones_like(deviation))
+        # A feature that is constant in training, to rounding, carries nothing: leave it at zero.
+        varies = deviation > 1e-12 * (1 + mean.abs())
+        scale = torch.where(varies, deviation, torch.ones_like(deviation))
         centred = centred / scale
     dual = x.shape[1] < x.shape[2]
     gram = centred @ centred.mT if dual else centred.mT @ centred
@@ -208,15 +211,17 @@ class _System:
         d_w, d_b = scale_w * r_w, scale_b * r_b
         rho = start = (r_w * d_w).sum((1, 3)) + (r_b * d_b).sum(2)
         for _ in range(MAX_CG):
+            # A solved problem rests, so that no problem's answer depends on its batch.
+            going = rho > CG_TOLERANCE**2 * start
+            if not bool(going.any()):
+                break
             h_w, h_b = self._hessian(d_w, d_b, p)
             bend = (d_w * h_w).sum((1, 3)) + (d_b * h_b).sum(2)
-            alpha = torch.where(bend > 0, rho / bend.clamp_min(1e-300), torch.zeros_like(bend))
+            alpha = torch.where(going & (bend > 0), rho / bend.clamp_min(1e-300), torch.zeros_like(bend))
             x_w, x_b = x_w + alpha[:, None, :, None] * d_w, x_b + alpha[..., None] * d_b
             r_w, r_b = r_w - alpha[:, None, :, None] * h_w, r_b - alpha[..., None] * h_b
             s_w, s_b = scale_w * r_w, scale_b * r_b
             new = (r_w * s_w).sum((1, 3)) + (r_b * s_b).sum(2)
-            if bool((new <= CG_TOLERANCE**2 * start).all()):
-                break
             beta = torch.where(rho > 0, new / rho.clamp_min(1e-300), torch.zeros_like(rho))
             d_w, d_b = s_w + beta[:, None, :, None] * d_w, s_b + beta[..., None] * d_b
             rho = new

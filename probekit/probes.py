@@ -97,7 +97,8 @@ class LayerProbes(ClassifierMixin, BaseEstimator):
             part = stack[rows]
             weight = torch.ones(part.shape[:2], dtype=torch.float64)
             design = logistic.make_design(part, weight, standardize=self.standardize)
-            fit = logistic.fit(design, target[rows], torch.tensor([self.C]))
+            c = torch.tensor([self.C], dtype=torch.float64)
+            fit = logistic.fit(design, target[rows], c, logistic.EXACT_TOLERANCE)
             raw = (design.basis @ fit.w[:, :, 0]) / design.scale.mT
             coefficients.append(raw.mT)
             intercepts.append(fit.b[:, 0] - (design.mean @ raw)[:, 0])
@@ -189,8 +190,13 @@ def cross_validate(
         cs: values of C to choose from.
         standardize: z-score features in training folds.
         advance: called with the share of layers just finished.
+
+    Raises:
+        UserError: NaN in the features, or fewer than three folds.
     """
     stack, _ = _as_stack(X)
+    if folds.max() < 2:
+        raise UserError("two folds leave no rows to choose C and the layer on: give three or more")
     train = np.ones(len(labels), bool) if train is None else train
     permuted = np.empty((0, len(labels)), np.int64) if permuted is None else permuted
     plan = _Plan(labels, permuted, folds, train, train if select is None else select, cs)

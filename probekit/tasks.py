@@ -112,7 +112,8 @@ class _Table:
         }
         self.arm, self.emotion, self.valence_ = column["arm"], column["emotion"], column["valence"]
         self.domain, self.pair, self.quad = column["domain"], column["pair"], column["quad"]
-        own = np.where(column["quad"] != "", column["quad"], column["id"])
+        own = np.where(column["pair"] != "", column["pair"], column["id"])
+        own = np.where(column["quad"] != "", column["quad"], own)
         self.group = np.where(column["scenario"] != "", column["scenario"], own)
 
     def _task(self, name: str, source: str, keep: NDArray[np.bool_], **parts: object) -> Task:
@@ -153,12 +154,12 @@ class _Table:
         return found
 
     def valence(self) -> list[Task]:
-        """Positive against negative: quads are flipped whole, anything else across groups."""
+        """Positive against negative; quads are flipped whole."""
         keep = np.isin(self.valence_, ["positive", "negative"])
         if not keep.any() or (self.arm[keep] != "").any():
             return []
         quads = (self.quad[keep] != "").all()
-        scheme = "flip" if quads else "across"
+        scheme = "flip" if quads else self._scheme(self.valence_, keep)
         return [self._task("valence", "", keep, labels=self.valence_, scheme=scheme)]
 
     def categorisation(self) -> list[Task]:
@@ -178,7 +179,14 @@ class _Table:
                         targets=(arm, *others),
                         arms=self.arm,
                         labels=self.emotion,
-                        scheme="across",
+                        scheme=self._scheme(self.emotion, keep),
                     )
                 )
         return found
+
+    def _scheme(self, labels: Strings, keep: NDArray[np.bool_]) -> Scheme:
+        """Labels that all groups hold alike are shuffled inside them, others across them."""
+        groups, labels = self.group[keep], labels[keep]
+        held = {tuple(sorted(labels[groups == group])) for group in np.unique(groups)}
+        alike = len(held) == 1 and len(set(next(iter(held)))) > 1
+        return "within" if alike else "across"

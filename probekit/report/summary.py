@@ -5,36 +5,46 @@ from pathlib import Path
 from probekit.plots import Estimate
 from probekit.report.results import ABOVE, IN_TEXT, NULL, PROBE, REFERENCE, read_run
 
-COLUMNS = ("set", "task", "arms", "pooling", "words alone", "probe", "above text", "chance")
+COLUMNS = ("question", "pooling", "words", "probe", "above text", "chance")
+SHORT = {"keyword_free": "free", "keyword_rich": "rich"}
 
 
 def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
-    """Title, column names and rows: each question at the primary site, at every pooling."""
+    """Title, column names and rows: each question at the primary site, at every pooling.
+
+    A row that holds one cell alone names the stimulus set of the rows below it.
+    """
     run = read_run(folder)
-    site = run.primary.site
-    rows = [
-        (
-            question.set,
-            question.task,
-            question.source if question.within else f"{question.source} → {question.target}",
-            block.pooling,
-            _figure(run.estimate(question, IN_TEXT, REFERENCE)),
-            _figure(run.estimate(question, block, PROBE)),
-            _figure(run.estimate(question, block, ABOVE), "+"),
-            _figure(run.estimate(question, block, NULL)),
-        )
-        for question in run.questions
-        for block in run.blocks
-        if block.site == site
-    ]
-    return f"AUROC at {site}, layer and C chosen in inner folds", COLUMNS, rows
+    site, rows = run.primary.site, []
+    for name in run.sets:
+        rows.append((name,))
+        for question in run.questions:
+            if question.set != name:
+                continue
+            arms = [SHORT.get(arm, arm) for arm in (question.source, question.target) if arm]
+            label = f"  {question.task} {'→'.join(dict.fromkeys(arms))}"
+            words = run.estimate(question, IN_TEXT, REFERENCE)
+            rows += [
+                (
+                    label,
+                    block.pooling,
+                    _value(words),
+                    _value(run.estimate(question, block, PROBE)),
+                    _interval(run.estimate(question, block, ABOVE)),
+                    _value(run.estimate(question, block, NULL)),
+                )
+                for block in run.blocks
+                if block.site == site
+            ]
+    return f"AUROC at {site}; layer and C chosen in inner folds", COLUMNS, rows
 
 
-def _figure(estimate: Estimate, sign: str = "") -> str:
-    """A figure with its interval, `-` where it is missing."""
-    if estimate.value is None:
+def _value(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else f"{estimate.value:.2f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    """A difference with its 95 % interval, `-` where it is missing."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
         return "-"
-    value = f"{estimate.value:{sign}.2f}"
-    if estimate.low is None or estimate.high is None:
-        return value
-    return f"{value} [{estimate.low:{sign}.2f}, {estimate.high:{sign}.2f}]"
+    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
