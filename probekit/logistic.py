@@ -217,7 +217,9 @@ class _System:
                 break
             h_w, h_b = self._hessian(d_w, d_b, p)
             bend = (d_w * h_w).sum((1, 3)) + (d_b * h_b).sum(2)
-            alpha = torch.where(going & (bend > 0), rho / bend.clamp_min(1e-300), torch.zeros_like(bend))
+            alpha = torch.where(
+                going & (bend > 0), rho / bend.clamp_min(1e-300), torch.zeros_like(bend)
+            )
             x_w, x_b = x_w + alpha[:, None, :, None] * d_w, x_b + alpha[..., None] * d_b
             r_w, r_b = r_w - alpha[:, None, :, None] * h_w, r_b - alpha[..., None] * h_b
             s_w, s_b = scale_w * r_w, scale_b * r_b

@@ -130,7 +130,8 @@ class LayerProbes(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """`[item, layer]` labels (`[item]` for 2-D features)."""
-        return self.classes_[self.predict_proba(X).argmax(-1)]
+        best = self.predict_proba(X).argmax(-1)
+        return self.classes_[best]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Accuracy: a number for 2-D features, `[layer]` with a layer axis."""
