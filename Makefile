@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := smollm2-135m
+# Threads that spin while they wait slow everything down where the machine is shared.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test format clean
 
