@@ -141,7 +141,9 @@ def peer_runs(model: Model, batches) -> dict[str, Callable[[], object]]:
     def pool(states, mask):
         weights = mask / mask.sum(1, keepdim=True)
         last = mask.sum(1).long() - 1
-        return [(torch.bmm(weights[:, None].float(), h.float()), h[range(len(h)), last]) for h in states]
+        return [
+            (torch.bmm(weights[:, None].float(), h.float()), h[range(len(h)), last]) for h in states
+        ]
 
     @torch.no_grad()
     def transformer_lens() -> None:
@@ -163,7 +165,7 @@ def peer_runs(model: Model, batches) -> dict[str, Callable[[], object]]:
     def nnsight() -> None:
         for batch in batches:
             with traced.trace(**batch.inputs(), use_cache=False):
-                saved = list().save()
+                saved = list().save()  # noqa: C408 - nnsight wraps the call, not the literal
                 for layer in traced.model.layers:
                     saved.append(layer.output)
             pool([h[0] if isinstance(h, tuple) else h for h in saved], batch.attention_mask)
@@ -187,7 +189,10 @@ def measure_memory(count: int) -> None:
     capture(model, stream, ["resid_post"], store=folder / "store")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = sum(f.stat().st_size for f in (folder / "store").iterdir()) / 1e6
-    print(f"memory | {count} texts | before {before:.0f} MiB, peak {peak:.0f} MiB | {size:.0f} MB written")
+    print(
+        f"memory | {count} texts | before {before:.0f} MiB, peak {peak:.0f} MiB | "
+        f"{size:.0f} MB written"
+    )
     shutil.rmtree(folder)
 
 
@@ -283,7 +288,9 @@ def main() -> None:
     if asked.parts.startswith("memory-"):
         return measure_memory(int(asked.parts.removeprefix("memory-")))
     names = ("torch", "transformers", "transformer-lens", "scikit-learn")
-    print(", ".join(f"{name} {version(name)}" for name in names), f"{torch.get_num_threads()} threads")
+    print(
+        ", ".join(f"{name} {version(name)}" for name in names), f"{torch.get_num_threads()} threads"
+    )
     parts = asked.parts.split(",")
     if "capture" in parts or "peers" in parts:
         shape = SHAPES.get(asked.model)

@@ -119,28 +119,33 @@ def capture(
         out.sweep_leftovers()
         done, number = out.shards, 0
         for number, (ids, part, part_spans) in enumerate(windows):
-            if number < len(done) and out.items_of(done[number]) == (ids, digest_texts(part)):
+            digest = digest_texts(part, part_spans)
+            if number < len(done) and out.items_of(done[number]) == (ids, digest):
                 advance(len(ids))
                 continue
             if number < len(done):
-                _refuse_other_texts(out, done[number:], ids, part)
-            out.write_shard(number, ids, part, job.run(ids, part, part_spans, advance))
+                _refuse_other_texts(out, done[number:], ids, part, part_spans)
+            out.write_shard(number, ids, digest, job.run(ids, part, part_spans, advance))
         if len(out.shards) > number + 1:
             raise UserError(f"{folder} holds more items than these texts; give another folder")
         return out
 
 
 def _refuse_other_texts(
-    store: ActivationStore, ahead: list[Path], ids: list[str], texts: list[str]
+    store: ActivationStore,
+    ahead: list[Path],
+    ids: list[str],
+    texts: list[str],
+    spans: list[Span | None],
 ) -> None:
     """Raise unless the shard is the store's last and the window only adds items to it."""
-    stored, digest = store.items_of(ahead[0])
+    stored, was = store.items_of(ahead[0])
     n = len(stored)
     grown = len(ahead) == 1 and n < len(ids)
-    if not (grown and ids[:n] == stored and digest_texts(texts[:n]) == digest):
+    if not (grown and ids[:n] == stored and digest_texts(texts[:n], spans[:n]) == was):
         raise UserError(
-            f"{store.folder} holds activations of other texts (from item {stored[0]!r} on); "
-            "give another folder, or delete it"
+            f"{store.folder} holds activations of other texts or spans (from item {stored[0]!r} "
+            "on); give another folder, or delete it"
         )
 
 

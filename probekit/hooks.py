@@ -20,8 +20,8 @@ def reading(
     """Within the block, each forward pass hands every wanted site's value to `receive`.
 
     Args:
-        receive: called with the site and its value `[row, token, d]`, in the order of the pass;
-            the tensor is the model's own, so copy what is kept.
+        receive: called with the site and its value `[row, token, d]` when the site's module ends
+            (`resid_pre` with its block); the tensor is the model's own, so copy what is kept.
     """
     handles = []
     try:

@@ -21,6 +21,7 @@ from torch import Tensor
 from probekit import bundled
 from probekit.errors import UserError, unknown
 from probekit.prompts import NO_TEMPLATE, Encoded, Template, encode
+from probekit.runs import digest
 from probekit.sites import SiteMap
 from probekit.validation import validate
 
@@ -99,13 +100,18 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the architecture, the tokenizer and every weight, as loaded.
+        """Hex digest of the config, the tokenizer and every weight, as loaded.
 
         Each tensor enters with its name, its shape, the sum of its bits read as integers and
         4,096 evenly spaced values: any single changed weight changes the digest.
         """
-        hash_ = hashlib.sha256(type(self.hf).__name__.encode())
+        # What changes the numbers without changing a weight: rope, multipliers, soft-caps.
+        config = self.hf.config.to_dict()
+        for passing in ("_name_or_path", "transformers_version"):
+            config.pop(passing, None)
+        hash_ = hashlib.sha256(digest(json.loads(json.dumps(config, default=str))).encode())
         hash_.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        hash_.update(str(self.tokenizer.chat_template).encode())
         for name, tensor in sorted(self.hf.state_dict().items()):
             bits = tensor.detach().contiguous().view(-1).view(torch.uint8)
             words = bits if bits.numel() % 4 else bits.view(torch.int32)
@@ -174,11 +180,14 @@ class Model:
 
         shared = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
         twin = copy.deepcopy(self.hf, shared)
+        tokenizer = copy.deepcopy(self.tokenizer)
+        # Without this TransformerLens loads the tokenizer anew, by name, from the Hub if need be.
+        tokenizer.init_kwargs.update(name_or_path=self.name, add_bos_token=True)
         return build_bridge_from_module(
             twin,
             type(self.hf).__name__,
             hf_config=twin.config,
-            tokenizer=copy.deepcopy(self.tokenizer),
+            tokenizer=tokenizer,
             model_name=self.name,
         )
 
@@ -214,7 +223,10 @@ def load_model(
         raise unknown("dtype", dtype, ["auto", *DTYPES])
     target = _device(device)
     folder = _folder(name, say)
-    config = AutoConfig.from_pretrained(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except ValueError as error:
+        raise UserError(f"{name} cannot be loaded: {_first_line(error)}") from error
     _refuse_encoders(config, name)
     if dtype == "auto" and target.type == "cpu" and device_map is None:
         dtype = "float32"
@@ -228,7 +240,13 @@ def load_model(
     if not device_map:
         cast(Any, hf).to(target)
     hf.eval().requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{name} has no tokenizer that can be loaded ({_first_line(error)}); save a fast "
+            "tokenizer (tokenizer.json) into its folder"
+        ) from error
     return from_parts(hf, tokenizer, name)
 
 
@@ -308,11 +326,15 @@ def _from_hub(name: str, say: Say) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
         raise UserError(
-            f"model {name!r} is not in the cache and the Hub could not be reached ({reason}); "
+            f"model {name!r} is not in the cache and the Hub could not be reached "
+            f"({_first_line(error)}); "
             f"go online, give a local folder, or use one of {', '.join(bundled.BUNDLED)}"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160]
 
 
 def _refuse_encoders(config: Any, name: str) -> None:

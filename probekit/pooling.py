@@ -9,6 +9,7 @@ The first token of a prompt (the attention sink; its norm is many times the othe
 tokens are left out of `mean` and `span`; an index says exactly what is wanted.
 """
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +30,7 @@ def parse(positions: Sequence[str | int]) -> tuple[str, ...]:
     """
     names = tuple(dict.fromkeys(str(position) for position in positions))
     for name in names:
-        if name not in NAMES and not name.lstrip("-").isdigit():
+        if name not in NAMES and not re.fullmatch(r"-?\d+", name):
             raise UserError(
                 f"unknown pooling {name!r}: accepted are {', '.join(NAMES)}, "
                 "or a token's index from either end such as 3 or -2"

@@ -50,16 +50,21 @@ class Template:
             return self.pattern.replace(SLOT, text), self.pattern.index(SLOT)
         if not tokenizer.chat_template:
             raise UserError("template 'chat': this model has no chat template; use another")
-        turns = [{"role": "user", "content": text}]
-        prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        start = prompt.rfind(text)
-        if start < 0:
+        # The text itself may be a word of the template ("user"), so the place is found without it.
+        before, _, after = _in_chat(SLOT, tokenizer).partition(SLOT)
+        prompt = _in_chat(text, tokenizer)
+        if prompt != before + text + after:
             raise UserError(f"the chat template rewrites {text[:40]!r}; strip its white space")
-        return prompt, start
+        return prompt, len(before)
 
     def describe(self) -> dict[str, str | None]:
         """What a manifest and a cache key say of the template."""
         return {"name": self.name, "pattern": self.pattern}
+
+
+def _in_chat(text: str, tokenizer: Any) -> str:
+    turns = [{"role": "user", "content": text}]
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
 
 
 NO_TEMPLATE = Template("none", SLOT)
@@ -171,7 +176,7 @@ def _encode_one(tokenizer: Any, text: str, template: Template, name: str) -> Enc
 def _cut(tokenizer: Any, text: str, template: Template, item: Encoded, excess: int) -> Encoded:
     """The item again with the last `excess` tokens of its text cut off."""
     inside = item.tokens_of(0, len(text))
-    if excess >= len(inside):
+    end = item.offsets[inside[-excess]][0] - item.text_start if excess < len(inside) else 0
+    if end < 1:  # Several tokens may share the text's first character.
         raise UserError(f"item {item.id!r}: the template alone fills the model's context")
-    end = max(1, item.offsets[inside[-excess]][0] - item.text_start)
     return _encode_one(tokenizer, text[:end], template, item.id)

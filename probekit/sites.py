@@ -11,6 +11,7 @@ Where a site lives comes from TransformerLens's architecture adapters, which nam
 Hugging Face modules; the model itself is not wrapped.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -132,7 +133,7 @@ class SiteMap:
 
     def _parse(self, text: str) -> list[Site]:
         kind, _, layer = text.partition(".")
-        if kind not in KINDS or (layer and not layer.lstrip("-").isdigit()):
+        if kind not in KINDS or (layer and not re.fullmatch(r"-?\d+", layer)):
             raise unknown("site", text, [*KINDS, "or a kind with a layer such as resid_post.3"])
         return [Site(kind, n) for n in ([int(layer)] if layer else range(self.n_layers))]
 

@@ -3,9 +3,9 @@
 On disk a store is a folder: `store.json` (the key and the labels) and shards
 `00000.safetensors`, `00001.safetensors`, ... Each shard holds a fixed number of items (the last
 may hold fewer), one tensor `[layer, item, d]` in float32 for each `kind/pooling`, and the items'
-ids in its metadata. A shard is written aside, fsynced and renamed, so a folder holds whole shards
-only, whatever kills the writer; one layer of all items is one contiguous read in each shard.
-Anything that reads safetensors reads it.
+ids in its metadata (`items`, JSON). A shard is written aside, fsynced and renamed, so a folder
+holds whole shards only, whatever kills the writer; one layer of all items is one contiguous read
+in each shard. Anything that reads safetensors reads it.
 """
 
 import hashlib
@@ -154,16 +154,19 @@ class ActivationStore:
     def items_of(shard: Path) -> tuple[list[str], str]:
         """A shard's ids, and the digest of its texts."""
         with safe_open(shard, framework="numpy") as file:
-            meta = file.metadata()
-        return json.loads(meta["ids"]), meta["texts"]
+            items = json.loads(file.metadata()["items"])
+        return items["ids"], items["texts"]
 
-    def write_shard(
-        self, number: int, ids: Sequence[str], texts: Sequence[str], arrays: Arrays
-    ) -> None:
-        """Write (or replace) one whole shard of items; on return it is on disk."""
+    def write_shard(self, number: int, ids: Sequence[str], texts: str, arrays: Arrays) -> None:
+        """Write (or replace) one whole shard of items; on return it is on disk.
+
+        Args:
+            texts: the digest of the items' texts, from `digest_texts`.
+        """
         with atomic_write(self.folder / f"{number:05d}.safetensors") as temporary:
-            meta = {"ids": json.dumps(list(ids)), "texts": digest_texts(texts)}
-            save_file(dict(arrays), temporary, metadata=meta)
+            # One entry: safetensors writes several in random order, and bytes must repeat.
+            items = json.dumps({"ids": list(ids), "texts": texts})
+            save_file(dict(arrays), temporary, metadata={"items": items})
         self.__dict__.pop("ids", None)
 
     def layer(self, kind: str, layer: int, pooling: str) -> NDArray[np.float32]:
@@ -186,9 +189,12 @@ class ActivationStore:
                 yield file.get_slice(name)
 
 
-def digest_texts(texts: Sequence[str]) -> str:
-    """Hex SHA-256 of a shard's texts, in order."""
-    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+def digest_texts(texts: Sequence[str], spans: Sequence[tuple[int, int] | None]) -> str:
+    """Hex SHA-256 of a shard's texts and the spans pooled in them, in order."""
+    said = [
+        text if span is None else [text, *span] for text, span in zip(texts, spans, strict=True)
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 @contextmanager
@@ -196,10 +202,12 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """Hold a store's lock; a second writer is refused at once.
 
     Raises:
-        UserError: another process writes to the same folder.
+        UserError: another process writes to the same folder, or it is a file.
     """
     from filelock import FileLock, Timeout
 
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder for the activations")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "store.lock", timeout=0):

@@ -57,9 +57,7 @@ def test_every_layer_is_scikit_learns_fit(n, d, classes, standardize, c):
         scale = want[0].scale_ if standardize else 1.0
         close(got.coef_[layer], want[1].coef_ / scale)
         close(decided[:, layer], want.decision_function(new[:, layer]))
-        np.testing.assert_allclose(
-            probable[:, layer], want.predict_proba(new[:, layer]), atol=1e-3
-        )
+        np.testing.assert_allclose(probable[:, layer], want.predict_proba(new[:, layer]), atol=1e-3)
         assert (predicted(new)[:, layer] == want.predict(new[:, layer])).all()
         assert got.score(x, y)[layer] == want.score(x[:, layer], y)
     assert list(got.classes_) == sorted(set(y))
@@ -131,6 +129,8 @@ def test_half_precision_features_are_fitted_in_double():
     half = x.astype(np.float16)
     got, want = LayerProbes().fit(half, y), LayerProbes().fit(half.astype(np.float64), y)
     np.testing.assert_array_equal(got.coef_, want.coef_)
+    far = LayerProbes().fit(x + 1e7, y)  # Single precision would lose all but one digit.
+    close(far.coef_, LayerProbes().fit(x, y).coef_)
 
 
 def test_bad_input_is_one_line():
@@ -428,7 +428,7 @@ def test_two_folds_leave_nothing_to_choose_on():
 
 
 def test_cs_and_null_are_fixed_beforehand():
-    assert NULL_C == sorted(CS)[len(CS) // 2]
+    assert sorted(CS)[len(CS) // 2] == NULL_C
     assert list(CS) == sorted(CS)  # argmax then takes the strongest penalty of equals.
     assert logistic.EXACT_TOLERANCE < logistic.GRADIENT_TOLERANCE
     assert torch.get_default_dtype() == torch.float32

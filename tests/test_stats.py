@@ -107,9 +107,9 @@ def test_calibration_error_needs_two_hundred_items():
 
 
 def test_forced_choice_counts_a_tie_half():
-    scores = np.array([2.0, 1.0, 5.0, 5.0, 0.0, 3.0, 9.0, 9.0, 9.0])
-    labels = np.array([1, 0, 0, 1, 1, 0, 1, 1, 0])
-    pairs = ["a", "a", "b", "b", "c", "c", "d", "d", "e"]  # d and e are no pairs.
+    scores = np.array([2.0, 1.0, 5.0, 5.0, 0.0, 3.0, 9.0, 9.0, 9.0, 9.0])
+    labels = np.array([1, 0, 0, 1, 1, 0, 1, 1, 0, 0])
+    pairs = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "d"]  # d and e are no pairs.
     values, rows = stats.forced_choice(scores, labels, pairs)
     np.testing.assert_array_equal(values, [1, 0.5, 0])
     np.testing.assert_array_equal(rows, [0, 3, 4])
