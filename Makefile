@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := smollm2-135m
-# Threads that spin while they wait slow everything down where the machine is shared.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Threads that spin for long while they wait slow everything down where the machine is shared.
+export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: demo test format clean
 
