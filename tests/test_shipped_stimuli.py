@@ -1,5 +1,7 @@
 """The shipped sets are what their datasheets claim, down to what words alone achieve on them."""
 
+import csv
+import hashlib
 import json
 import re
 from collections import Counter
@@ -100,7 +102,49 @@ def test_datasheet_shows_a_real_row_and_its_sections(name):
         json.loads(line)
         for line in (HOME / name / "stimuli.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    assert "<!-- readings -->" in text
+    assert "## Blind readings" in text
+
+
+def agreement(name: str, arm: str, shipped_only: bool) -> tuple[int, int]:
+    """How many texts of an arm were read as intended, in round 1 or as they ship, and of how many."""
+    rows = {row.id: row for row in StimulusSet.load(name).rows if row.arm == arm}
+    with (HOME / name / "readings.csv").open(encoding="utf-8", newline="") as file:
+        found = [reading for reading in csv.DictReader(file) if reading["id"] in rows]
+    kept = [r for r in found if (r["shipped_text"] if shipped_only else r["round"]) == "1"]
+    last = {reading["id"]: reading for reading in kept}
+    if shipped_only:
+        for id_, reading in last.items():
+            assert (
+                hashlib.sha256(rows[id_].text.encode()).hexdigest()[:12] == reading["text_sha256"]
+            )
+    right = [as_intended(rows[id_], reading) for id_, reading in last.items()]
+    return sum(right), len(right)
+
+
+def as_intended(row, reading: dict[str, str]) -> bool:
+    """Whether a reader named the emotion (or, in the crossed set, the side of the valence)."""
+    if row.quad:
+        return (float(reading["valence"]) > 5) == (row.valence == "positive")
+    return reading["emotion"] == ("nothing_much" if row.arm == "neutral" else row.emotion)
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "first", "now"),
+    [
+        ("vignettes", "keyword_free", "48 of 48", "48 of 48"),
+        ("vignettes", "keyword_rich", "48 of 48", "48 of 48"),
+        ("vignettes", "neutral", "25 of 48", "48 of 48"),
+        ("minimal_pairs", "keyword_free", "40 of 40", "40 of 40"),
+        ("minimal_pairs", "neutral", "11 of 40", "34 of 40"),
+        ("crossed", "", "96 of 96", "96 of 96"),
+    ],
+)
+def test_datasheet_reports_the_readings_as_they_were_made(name, arm, first, now):
+    assert "{} of {}".format(*agreement(name, arm, shipped_only=False)) == first
+    assert "{} of {}".format(*agreement(name, arm, shipped_only=True)) == now
+    text = " ".join((HOME / name / "README.md").read_text(encoding="utf-8").split())
+    assert first in text
+    assert now in text
     for title in ("What it measures", "How it was made", "Known weaknesses", "Blind readings"):
         assert f"## {title}" in text
 

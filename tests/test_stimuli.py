@@ -453,9 +453,10 @@ def test_a_name_is_found_from_anywhere(tmp_path, monkeypatch):
 
 
 def test_a_wheel_carries_its_own(tmp_path, monkeypatch):
-    import probekit
+    from probekit.stimuli import reading
 
-    monkeypatch.setattr(probekit, "__file__", str(tmp_path / "probekit" / "__init__.py"))
+    inside = tmp_path / "probekit" / "stimuli" / "reading.py"
+    monkeypatch.setattr(reading, "__file__", str(inside))
     folder = tmp_path / "probekit" / "_stimuli" / "mine"
     folder.mkdir(parents=True)
     jsonl(folder / "stimuli.jsonl", ROWS)
