@@ -106,7 +106,7 @@ def test_datasheet_shows_a_real_row_and_its_sections(name):
 
 
 def agreement(name: str, arm: str, shipped_only: bool) -> tuple[int, int]:
-    """How many texts of an arm were read as intended, in round 1 or as they ship, and of how many."""
+    """Texts of an arm read as intended, and texts read: in round 1, or as they ship."""
     rows = {row.id: row for row in StimulusSet.load(name).rows if row.arm == arm}
     with (HOME / name / "readings.csv").open(encoding="utf-8", newline="") as file:
         found = [reading for reading in csv.DictReader(file) if reading["id"] in rows]
