@@ -206,16 +206,16 @@ def measure_memory(count: int) -> None:
     shutil.rmtree(folder)
 
 
-def bench_probes(rounds: int) -> None:
+def bench_probes(rounds: int, layers: int | None) -> None:
     """Nested cross-validation of 31 layers: one batch against a scikit-learn loop."""
     from probekit.probes import CS, cross_validate
     from probekit.stats import macro_auroc
 
-    n, d, layers, folds = 192, 576, 31, np.arange(192) % 5
+    n, d, folds = 192, 576, np.arange(192) % 5
     for classes in (2, 8):
         rng = np.random.default_rng(0)
         labels = rng.integers(0, classes, n)
-        x = rng.normal(size=(n, layers, d))
+        x = rng.normal(size=(n, layers or 31, d))
         x[:, :, :classes] += 1.2 * np.eye(classes)[labels][:, None]
         results: dict[str, np.ndarray] = {}
 
@@ -230,7 +230,7 @@ def bench_probes(rounds: int) -> None:
         pairs = zip(results["ours"], results["loop"], strict=True)
         gaps = [macro_auroc(a, labels, folds) - macro_auroc(b, labels, folds) for a, b in pairs]
         print(f"largest AUROC difference over layers: {np.abs(gaps).max():.4f}")
-    fixed_c()
+    fixed_c(layers)
 
 
 def sklearn_loop(x, labels, folds, classes, cs):
@@ -262,14 +262,15 @@ def sklearn_loop(x, labels, folds, classes, cs):
     return out
 
 
-def fixed_c() -> None:
+def fixed_c(fewer: int | None) -> None:
     """One fit of all layers at C = 1, without inner folds: small and wide, then large."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     from probekit import LayerProbes
 
-    for n, layers, d in SIZES:
+    for n, full, d in SIZES:
+        layers = min(full, fewer) if fewer and n > 1000 else full
         rng = np.random.default_rng(0)
         labels = rng.integers(0, 2, n)
         x = rng.normal(size=(n, layers, d)).astype(np.float32)
@@ -293,7 +294,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="smollm2-135m")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--texts", type=int, default=128)
+    parser.add_argument("--texts", type=int, default=24)
+    parser.add_argument("--layers", type=int, help="fewer layers in part probes, to save time")
     parser.add_argument("--parts", default="capture,peers,memory,probes")
     asked = parser.parse_args()
     if asked.parts.startswith("memory-"):
@@ -310,7 +312,7 @@ def main() -> None:
     if "memory" in parts:
         bench_memory()
     if "probes" in parts:
-        bench_probes(min(asked.rounds, 3))
+        bench_probes(min(asked.rounds, 3), asked.layers)
     return None
 
 

@@ -22,7 +22,7 @@ def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, 
             if question.set != name:
                 continue
             arms = [SHORT.get(arm, arm) for arm in (question.source, question.target) if arm]
-            label = f"  {question.task} {'→'.join(dict.fromkeys(arms))}"
+            label = f" {question.task} {'→'.join(dict.fromkeys(arms))}"
             words = run.estimate(question, IN_TEXT, REFERENCE)
             rows += [
                 (
