@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from probekit import runs
-from probekit.bundled import DEFAULT, is_fetched
+from probekit.bundled import DEFAULT, fetch
 from probekit.cli import run
 
 ROW = {"id": "a", "text": "The bus was late and the stop had no roof.", "emotion": "rage"}
@@ -176,6 +176,6 @@ class TestOnTheDefaultModel:
 
 def share_models(cache: Path) -> None:
     """A cache of its own that shares the converted models of the user's cache."""
-    assert is_fetched(DEFAULT), f"run `probekit fetch {DEFAULT}` first"
+    models = fetch(DEFAULT).parent
     cache.mkdir()
-    (cache / "models").symlink_to(runs.cache_home() / "models")
+    (cache / "models").symlink_to(models)
