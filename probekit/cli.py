@@ -183,13 +183,6 @@ def capture(
     pairs, prompt = stream_texts(texts), Template.load(template)
     loaded = _load(model, device, dtype)
     with _bars() as progress:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            progress("reading", done, 0)
-
         made = capture_texts(
             loaded,
             pairs,
@@ -198,7 +191,7 @@ def capture(
             store=store,
             template=prompt,
             truncate=truncate,
-            advance=advance,
+            advance=runs.counting(progress, "reading"),
         )
     out.print(f"{len(made)} items in {store}", soft_wrap=True)
 

@@ -8,7 +8,7 @@ Steps 2 and 3 are stages of the run folder: a run that was killed goes on from t
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -114,11 +114,12 @@ def run_probing(
         **options.describe(),
     }
     runs.open_run(out, identity)
+    name = model.describe()["name"]
     rows: list[Row] = []
     for each, tasks, _ in asked:
         study = _SetStudy(model, each, options, out, identity, progress)
         for row in study.rows(tasks):
-            common = {"study": "probe", "model": model.describe()["name"], "set": each.name}
+            common = {"study": "probe", "model": name, "set": each.name}
             rows.append({**common, "split": "all", **row, "seed": options.seed})
     runs.write_results(out / runs.RESULTS, rows)
     notes = [note for _, _, found in asked for note in found]
@@ -177,13 +178,6 @@ class _SetStudy:
             "stimuli": self.stimuli.sha256,
             **{name: asked[name] for name in ("sites", "poolings", "template", "truncate")},
         }
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self.progress(f"reading {self.stimuli.name}", done, len(self.stimuli))
-
         return capture(
             self.model,
             self.stimuli,
@@ -192,7 +186,7 @@ class _SetStudy:
             store=runs.cache_home() / "activations" / runs.digest(key)[:24],
             template=self.options.template,
             truncate=self.options.truncate,
-            advance=advance,
+            advance=self._counting("reading"),
         )
 
     @cached_property
@@ -200,17 +194,14 @@ class _SetStudy:
         """The text baselines of all rows of the set."""
         return baselines.text_baselines(self.stimuli.texts, self.model, self._surprisals())
 
+    def _counting(self, what: str) -> Callable[[int], None]:
+        return runs.counting(self.progress, f"{what} {self.stimuli.name}", len(self.stimuli))
+
     def _surprisals(self) -> list[NDArray[np.float64]]:
         key = {"model": self.model.fingerprint, "texts": self.stimuli.texts}
         path = runs.cache_home() / "surprisal" / f"{runs.digest(key)[:24]}.safetensors"
         if not path.exists():
-            done = 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                self.progress(f"surprisal of {self.stimuli.name}", done, len(self.stimuli))
-
+            advance = self._counting("surprisal of")
             found = baselines.token_surprisals(self.model, self.stimuli.texts, advance)
             lengths = np.array([len(values) for values in found])
             with runs.atomic_write(path) as temporary:
@@ -224,7 +215,7 @@ class _SetStudy:
         blocks = [(kind, pooling) for kind in kinds for pooling in parse(self.options.positions)]
         total = len(tasks) * (1 + len(blocks))
         label, done, effects = f"probing {self.stimuli.name}", 0, []
-        store, _ = self.store, self.text
+        store = self.store
         for task in tasks:
             self.progress(label, done, total)
             question = _Question(task, self)

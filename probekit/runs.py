@@ -126,6 +126,18 @@ def write_results(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer.writerow([cell(row.get(column)) for column in COLUMNS])
 
 
+def counting(progress: Progress, stage: str, total: int = 0) -> Callable[[int], None]:
+    """A function that is told how many items were just finished, and passes on their sum."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(stage, done, total)
+
+    return advance
+
+
 def stage(folder: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
     """The JSON-able result of `make`, kept in the run folder under the digest of its key.
 
