@@ -208,7 +208,7 @@ def measure_memory(count: int) -> None:
 
 def bench_probes(rounds: int, layers: int | None) -> None:
     """Nested cross-validation of 31 layers: one batch against a scikit-learn loop."""
-    from probekit.probes import CS, cross_validate
+    from probekit.crossval import CS, cross_validate
     from probekit.stats import macro_auroc
 
     n, d, folds = 192, 576, np.arange(192) % 5
@@ -220,7 +220,7 @@ def bench_probes(rounds: int, layers: int | None) -> None:
         results: dict[str, np.ndarray] = {}
 
         def ours(x=x, labels=labels, results=results) -> None:
-            results["ours"] = cross_validate(x, labels, folds)[0].probabilities
+            results["ours"] = cross_validate(x, labels, folds)[0].predictions
 
         def loop(x=x, labels=labels, results=results, classes=classes) -> None:
             results["loop"] = sklearn_loop(x, labels, folds, classes, CS)

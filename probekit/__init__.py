@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
+    from probekit.crossval import cross_validate
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.models import Model, load_model
-    from probekit.probes import LayerProbes, cross_validate
+    from probekit.probes import LayerProbes, LayerRegression
     from probekit.probing import Options, run_probing
     from probekit.prompts import TEMPLATES, Template
     from probekit.report import write_report
@@ -28,7 +29,8 @@ _HOME = {
     "Model": "models",
     "load_model": "models",
     "LayerProbes": "probes",
-    "cross_validate": "probes",
+    "LayerRegression": "probes",
+    "cross_validate": "crossval",
     "Options": "probing",
     "run_probing": "probing",
     "TEMPLATES": "prompts",
@@ -48,6 +50,7 @@ __all__ = [
     "ActivationStore",
     "Activations",
     "LayerProbes",
+    "LayerRegression",
     "Model",
     "Options",
     "Site",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit import stats
-from probekit.probes import CrossValidated
+from probekit.crossval import CrossValidated
 from probekit.stats import Estimate
 from probekit.tasks import Task
 
@@ -111,14 +111,14 @@ def probe_rows(
     Args:
         scorer: of the target arm.
         result: cross-validated probes on that arm.
-        layers: layer numbers, in the order of `result.probabilities`.
+        layers: layer numbers, in the order of `result.predictions`.
         text: predictions of the text reference, `[item, output]`.
     """
     words = scorer.auroc_draws(text)
-    curve = [scorer.draws(probabilities) for probabilities in result.probabilities]
+    curve = [scorer.draws(probabilities) for probabilities in result.predictions]
     nested = scorer.draws(result.nested)
     yield from _curve_rows(scorer, [nested], [""], words, result.null_nested[:, None])
-    yield from _curve_rows(scorer, curve, list(layers), words, result.null_auroc)
+    yield from _curve_rows(scorer, curve, list(layers), words, result.null)
     numbers = np.asarray(layers)[result.layers]
     yield scorer.row(
         condition="probe",

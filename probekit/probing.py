@@ -24,7 +24,7 @@ from probekit.activations import capture
 from probekit.evaluation import Row, Scorer
 from probekit.models import Model
 from probekit.pooling import parse
-from probekit.probes import CrossValidated, cross_validate
+from probekit.crossval import CrossValidated, cross_validate
 from probekit.prompts import NO_TEMPLATE, Template
 from probekit.runs import Progress
 from probekit.stimuli import StimulusSet

@@ -88,6 +88,49 @@ def brier(probabilities: Floats, labels: Ints) -> Floats:
     return ((full - np.eye(full.shape[1])[labels]) ** 2).sum(1)
 
 
+def cross_entropy(probabilities: Floats, shares: Floats) -> Floats:
+    """`[item]`, cross-entropy in nats of predicted against given shares, both `[item, class]`."""
+    return -(shares * np.log(probabilities.clip(1e-12))).sum(1)
+
+
+def r_squared(predicted: Floats, true: Floats, weights: Floats | None = None) -> Floats:
+    """`[draw]`, 1 - squared error over the spread around the mean; below 0 is worse than the mean.
+
+    Args:
+        predicted, true: `[item]`.
+        weights: `[draw, item]`; default one draw of ones.
+    """
+    weights = np.ones((1, len(true))) if weights is None else weights
+    error = weighted_mean((true - predicted) ** 2, weights)
+    mean = weighted_mean(true, weights)
+    spread = weighted_mean(true**2, weights) - mean**2
+    return 1 - np.divide(error, spread, out=np.full(len(error), np.nan), where=spread > 1e-12)
+
+
+def spearman(
+    predicted: Floats, true: Floats, strata: Ints, weights: Floats | None = None
+) -> Floats:
+    """Rank correlation within strata (folds), `[draw]`.
+
+    Both sides are ranked inside each stratum, centred there, and correlated over all items, since
+    predictions of different fits are not compared. Draws reweight the ranks of the sample.
+    """
+    from scipy.stats import rankdata
+
+    weights = np.ones((1, len(true))) if weights is None else weights
+    a, b = np.empty(len(true)), np.empty(len(true))
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        for ranks, values in ((a, predicted), (b, true)):
+            ranks[inside] = rankdata(values[inside]) / (inside.sum() + 1) - 0.5
+    both = weighted_mean(a * b, weights) - weighted_mean(a, weights) * weighted_mean(b, weights)
+    spread = np.sqrt(
+        (weighted_mean(a * a, weights) - weighted_mean(a, weights) ** 2)
+        * (weighted_mean(b * b, weights) - weighted_mean(b, weights) ** 2)
+    )
+    return np.divide(both, spread, out=np.full(len(both), np.nan), where=spread > 1e-12)
+
+
 def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 10) -> float | None:
     """Mean |confidence - accuracy| over equal-width bins; None below 200 items."""
     if len(labels) < ECE_MIN_ITEMS:

@@ -10,7 +10,7 @@ from probekit import baselines
 from probekit.baselines import NAMES, static_embeddings, text_baselines, token_surprisals
 from probekit.folds import grouped_folds
 from probekit.models import from_parts
-from probekit.probes import cross_validate
+from probekit.crossval import cross_validate
 from probekit.stats import macro_auroc
 
 WORDS = "the dog barked i was glad so very no one came . !"

@@ -15,7 +15,7 @@ from probekit.evaluation import (
     probe_rows,
     reference,
 )
-from probekit.probes import CrossValidated, cross_validate
+from probekit.crossval import CrossValidated, cross_validate
 from probekit.runs import COLUMNS
 from probekit.stimuli import Stimulus, StimulusSet
 from probekit.tasks import tasks_of
@@ -135,7 +135,7 @@ def test_figures_are_those_of_the_predictions(block, place):
     rows, scorer, result = block().rows(place), block().scorers[place], block().probes[place]
     here = block().task.mask(block().task.targets[place])
     labels, strata = block().task.label_numbers[here], block().folds[here]
-    for layer, p in [("", result.nested), *zip(LAYERS, result.probabilities, strict=True)]:
+    for layer, p in [("", result.nested), *zip(LAYERS, result.predictions, strict=True)]:
         row = only(rows, condition="probe", metric="auroc", layer=layer)
         assert row["value"] == pytest.approx(stats.macro_auroc(p, labels, strata)[0])
         predicted = (p[:, 0] > 0.5).astype(int) if p.shape[1] == 1 else p.argmax(1)
@@ -159,7 +159,7 @@ def test_above_text_is_the_paired_difference(block, place):
     result, text = block().probes[place], block().picked[place]
     words = list(baseline_rows(scorer, block().words[place], text))
     said = only(words, method="reference", metric="auroc")["value"]
-    for layer, p in [("", result.nested), *zip(LAYERS, result.probabilities, strict=True)]:
+    for layer, p in [("", result.nested), *zip(LAYERS, result.predictions, strict=True)]:
         above = only(rows, metric="auroc_above_text", layer=layer)
         probe = only(rows, condition="probe", metric="auroc", layer=layer)
         assert above["value"] == pytest.approx(probe["value"] - said)
@@ -180,7 +180,7 @@ def test_a_probe_that_is_its_text_reference_is_not_above_it():
 @pytest.mark.parametrize(("block", "place"), BLOCKS)
 def test_p_values_come_from_the_null_and_are_adjusted_over_layers(block, place):
     rows, result = block().rows(place), block().probes[place]
-    nulls = dict(zip(LAYERS, result.null_auroc.T, strict=True)) | {"": result.null_nested}
+    nulls = dict(zip(LAYERS, result.null.T, strict=True)) | {"": result.null_nested}
     for layer, null in nulls.items():
         row = only(rows, condition="probe", metric="auroc", layer=layer)
         assert row["p"] == pytest.approx((1 + (null >= row["value"]).sum()) / (1 + N_NULL))
@@ -255,7 +255,7 @@ def test_baseline_rows_name_each_method_and_the_reference():
 def made(inner, nested):
     nothing = np.zeros(0)
     return CrossValidated(
-        nothing, nothing, np.array(nested)[:, None], nothing, np.array(inner), nothing, nothing
+        nothing, nothing, np.array(nested)[:, None], nothing, np.array(inner), nothing, nothing, nothing
     )
 
 

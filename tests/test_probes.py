@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from probekit import logistic, probes, stats
 from probekit.errors import UserError
 from probekit.folds import grouped_folds, permute_labels
-from probekit.probes import CS, NULL_C, LayerProbes, cross_validate
+from probekit.crossval import CS, NULL_C, cross_validate
+from probekit.probes import LayerProbes
 
 
 def oracle(c, standardize=True):
@@ -229,9 +230,9 @@ def test_nested_choice_is_a_plain_loops(classes, standardize):
     np.testing.assert_array_equal(got.rows, np.arange(len(labels)))
     # Probabilities differ by far more than this from one C to the next.
     outputs = slice(1, 2) if classes == 2 else slice(None)
-    np.testing.assert_allclose(got.probabilities, by_layer[..., outputs], atol=5e-3)
+    np.testing.assert_allclose(got.predictions, by_layer[..., outputs], atol=5e-3)
     np.testing.assert_allclose(got.nested, nested[..., outputs], atol=5e-3)
-    for mine, plain in [(got.nested, nested), *zip(got.probabilities, by_layer, strict=True)]:
+    for mine, plain in [(got.nested, nested), *zip(got.predictions, by_layer, strict=True)]:
         assert abs(auc(mine, labels, folds) - auc(plain[..., outputs], labels, folds)) < 0.002
 
 
@@ -241,12 +242,12 @@ def test_a_planted_signal_is_found_in_its_layer(classes):
     x[:, 3, :classes] += 3.5 * np.eye(classes)[labels]
     seen = []
     (got,) = cross_validate(x, labels, folds, advance=seen.append)
-    by_layer = [auc(p, labels, folds) for p in got.probabilities]
+    by_layer = [auc(p, labels, folds) for p in got.predictions]
     assert np.argmax(by_layer) == 3
     assert by_layer[3] > 0.9
     assert max(by_layer[:3] + by_layer[4:]) < 0.7
     np.testing.assert_array_equal(got.layers, 3)
-    np.testing.assert_array_equal(got.nested, got.probabilities[3])
+    np.testing.assert_array_equal(got.nested, got.predictions[3])
     assert sum(seen) == pytest.approx(1)
 
 
@@ -256,9 +257,9 @@ def test_chunks_of_layers_change_nothing(monkeypatch):
     (whole,) = cross_validate(x, labels, folds, permuted=permuted)
     monkeypatch.setattr(probes, "CHUNK_BYTES", 1)
     (parts,) = cross_validate(x, labels, folds, permuted=permuted)
-    np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-9)
+    np.testing.assert_allclose(parts.predictions, whole.predictions, atol=1e-9)
     np.testing.assert_array_equal(parts.layers, whole.layers)
-    np.testing.assert_allclose(parts.null_auroc, whole.null_auroc, atol=1e-9)
+    np.testing.assert_allclose(parts.null, whole.null, atol=1e-9)
 
 
 def null_loop(x, permuted, folds):
@@ -283,13 +284,13 @@ def test_the_null_is_the_chance_of_the_design():
         return permute_labels(labels.astype(str), "within", groups, groups, n, seed).astype(int)
 
     (got,) = cross_validate(x, labels, folds, permuted=draws(80, 0))
-    assert got.null_auroc.shape == (80, 2)
+    assert got.null.shape == (80, 2)
     assert got.null_nested.shape == (80,)
     same = null_loop(x, draws(80, 0)[:10], folds)
-    np.testing.assert_allclose(got.null_auroc[:10], same, atol=0.016)  # One pair in 64 may turn.
+    np.testing.assert_allclose(got.null[:10], same, atol=0.016)  # One pair in 64 may turn.
     other = null_loop(x, draws(60, 1), folds)
-    error = np.hypot(got.null_auroc.std(0) / 80**0.5, other.std(0) / 60**0.5)
-    assert (np.abs(got.null_auroc.mean(0) - other.mean(0)) < 3 * error).all()
+    error = np.hypot(got.null.std(0) / 80**0.5, other.std(0) / 60**0.5)
+    assert (np.abs(got.null.mean(0) - other.mean(0)) < 3 * error).all()
 
 
 def test_folds_of_unequal_classes_do_not_shift_chance():
@@ -300,7 +301,7 @@ def test_folds_of_unequal_classes_do_not_shift_chance():
     units, names = np.array([f"s{i}" for i in range(n)]), np.array(["0", "1"] * (n // 2))
     permuted = permute_labels(names, "across", units, np.full(n, ""), 150, 0).astype(int)
     (got,) = cross_validate(x, np.arange(n) % 2, folds, permuted=permuted, standardize=False)
-    assert abs(got.null_auroc.mean() - 0.5) < 3 * got.null_auroc.std() / 150**0.5
+    assert abs(got.null.mean() - 0.5) < 3 * got.null.std() / 150**0.5
     pooled = []
     for labels in permuted:
         share = [labels[folds != k].mean() for k in range(6)]
@@ -313,9 +314,9 @@ def test_the_null_chooses_its_layer_by_its_own_labels():
     permuted = permute_labels(labels.astype(str), "within", groups, groups, 4, 0).astype(int)
     x[:, 2, 0] += 4 * permuted[1]  # One relabeling is what layer 2 holds.
     (got,) = cross_validate(x, labels, folds, permuted=permuted)
-    assert got.null_auroc[1, 2] > 0.95
-    assert got.null_nested[1] == pytest.approx(got.null_auroc[1, 2])
-    assert np.delete(got.null_auroc, 1, 0).max() < 0.9
+    assert got.null[1, 2] > 0.95
+    assert got.null_nested[1] == pytest.approx(got.null[1, 2])
+    assert np.delete(got.null, 1, 0).max() < 0.9
 
 
 def test_duplicated_items_leak_between_rows_but_not_between_groups():
@@ -349,7 +350,7 @@ def test_nothing_of_the_outer_fold_enters_its_fit_or_its_choice():
         # The same layer, C and fit give the same predictions, for every layer.
         inside = folds == k
         np.testing.assert_allclose(
-            after.probabilities[:, inside], before.probabilities[:, inside], atol=1e-12
+            after.predictions[:, inside], before.predictions[:, inside], atol=1e-12
         )
         np.testing.assert_allclose(after.nested[inside], before.nested[inside], atol=1e-12)
         moved = x.copy()
@@ -390,7 +391,7 @@ def test_transfer_learns_from_one_arm_and_never_from_the_tested_scenario():
         inside = folds[other.rows] == folds[row]
         assert inside[place]
         np.testing.assert_allclose(
-            after.probabilities[:, inside], other.probabilities[:, inside], atol=1e-12
+            after.predictions[:, inside], other.predictions[:, inside], atol=1e-12
         )
     moved = x.copy()
     moved[rich] += 10 * np.random.default_rng(0).normal(size=moved[rich].shape)
@@ -406,7 +407,7 @@ def test_transfer_equals_plain_fits():
         fit = oracle(0.01).fit(x[free & (folds != k), 0], labels[free & (folds != k)])
         want = fit.predict_proba(x[rich & (folds == k), 0])[:, 1]
         inside = folds[got.rows] == k
-        np.testing.assert_allclose(got.probabilities[0, inside, 0], want, atol=1e-3)
+        np.testing.assert_allclose(got.predictions[0, inside, 0], want, atol=1e-3)
 
 
 def test_selection_may_be_made_on_another_arm():
