@@ -4,6 +4,7 @@
 |---|---|
 | `bag_of_words` | word counts |
 | `ngrams` | counts of words and pairs of neighbouring words |
+| `char_ngrams` | counts of 2 to 4 characters inside words, those of one text only left out |
 | `stop_words` | counts of function words only |
 | `surface` | lengths, punctuation, capitals, digits, type-token ratio |
 | `lexicon` | VADER's valence scores (Hutto & Gilbert 2014) |
@@ -17,6 +18,7 @@ constant column there and gets no weight.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,13 +30,16 @@ Floats = NDArray[np.float64]
 NAMES = (
     "bag_of_words",
     "ngrams",
+    "char_ngrams",
     "stop_words",
     "surface",
     "lexicon",
     "static_embedding",
     "surprisal",
 )
-COUNTS = frozenset({"bag_of_words", "ngrams", "stop_words"})
+WITHOUT_MODEL = NAMES[:-2]
+"""Those that need no model."""
+COUNTS = frozenset({"bag_of_words", "ngrams", "char_ngrams", "stop_words"})
 """Baselines of counts: fitted as they are, since z-scores would blow up words seen once."""
 SURPRISAL_LOGITS = 6e7
 """Most logits held at once when surprisal is computed (0.24 GB in float32)."""
@@ -52,6 +57,19 @@ class Baseline:
         """Counts are left as they are."""
         return self.name not in COUNTS
 
+    @cached_property
+    def compact(self) -> Floats:
+        """Features of the same fits in at most as many columns as there are texts.
+
+        Turning columns onto their principal axes changes no L2-penalised fit, as long as they are
+        not z-scored; standardised features are returned as they are.
+        """
+        n, d = self.features.shape
+        if self.standardize or d <= n:
+            return self.features
+        left, sizes, _ = np.linalg.svd(self.features, full_matrices=False)
+        return left * sizes
+
 
 def text_baselines(
     texts: Sequence[str], model: Model, surprisals: Sequence[Floats] | None = None
@@ -65,16 +83,22 @@ def text_baselines(
     """
     if surprisals is None:
         surprisals = token_surprisals(model, texts)
-    features = (
+    static = Baseline("static_embedding", static_embeddings(model, texts))
+    summaries = np.array([_summary(values) for values in surprisals])
+    return [*word_baselines(texts), static, Baseline("surprisal", summaries)]
+
+
+def word_baselines(texts: Sequence[str]) -> list[Baseline]:
+    """The baselines of `WITHOUT_MODEL`, in that order; `texts` is `[item]`."""
+    tables = (
         _counts(texts),
         _counts(texts, ngram_range=(1, 2)),
+        _characters(texts),
         _stop_words(texts),
         np.array([_surface(text) for text in texts]),
         _valence(texts),
-        static_embeddings(model, texts),
-        np.array([_summary(values) for values in surprisals]),
     )
-    return [Baseline(name, table) for name, table in zip(NAMES, features, strict=True)]
+    return [Baseline(name, table) for name, table in zip(WITHOUT_MODEL, tables, strict=True)]
 
 
 def _counts(texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1)) -> Floats:
@@ -83,6 +107,16 @@ def _counts(texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1)) -> Floa
     pattern = r"(?u)\b\w+\b"  # One-letter words such as "I" count too.
     counter = CountVectorizer(ngram_range=ngram_range, token_pattern=pattern)
     return counter.fit_transform(texts).toarray().astype(np.float64)  # type: ignore[union-attr]
+
+
+def _characters(texts: Sequence[str]) -> Floats:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4))
+    counts = counter.fit_transform(texts)
+    # One that a single text holds helps no other to be recognised, and most are of that kind.
+    shared = np.asarray((counts > 0).sum(0)).ravel() > 1  # type: ignore[operator]
+    return counts[:, shared].toarray().astype(np.float64)  # type: ignore[index]
 
 
 def _stop_words(texts: Sequence[str]) -> Floats:

@@ -74,6 +74,7 @@ def cross_validate(
     tests: Sequence[Mask] | None = None,
     select: Mask | None = None,
     held_out: Mask | None = None,
+    compare: Ints | None = None,
     permuted: Ints | None = None,
     cs: Sequence[float] = CS,
     standardize: bool = True,
@@ -91,6 +92,8 @@ def cross_validate(
             from one arm to another; folds keep a scenario's arms on one side.
         select: `[item]`, rows whose inner folds choose C and layer (default: `train`).
         held_out: `[item]`, rows never learned from nor chosen on (a test split).
+        compare: `[item]`, which items are ranked against one another, those of one number
+            (default: those predicted by one fit).
         permuted: `[permutation, item]`, relabelings that keep the design (for shares and floats:
             places to take values from).
         cs: values of C to choose from.
@@ -106,7 +109,7 @@ def cross_validate(
         raise UserError("two folds leave no rows to choose C and the layer on: give three or more")
     train = np.ones(len(labels), bool) if train is None else train
     target = Target.of(labels, permuted, len(cs))
-    plan = _Plan(target, folds, train, train if select is None else select, held, cs)
+    plan = _Plan(target, folds, train, train if select is None else select, held, compare, cs)
     outer, inner = [], []
     for rows in chunks(len(stack), plan.bytes_per_layer(stack.shape[2])):
         predictions, scores = plan.run(stack[rows], standardize)
@@ -130,6 +133,7 @@ class _Plan:
         train: Mask,
         select: Mask,
         held: Mask,
+        compare: Ints | None,
         cs: Sequence[float],
     ) -> None:
         self.target, self.cs = target, list(cs)
@@ -138,15 +142,14 @@ class _Plan:
         n_folds = int(folds[~held].max()) + 1
         self.folds = np.where(held, n_folds, folds)
         self.select = select & ~held
+        self.compare = self.folds if compare is None else compare
         single = [(k,) for k in range(n_folds)]
         whole: list[tuple[int, ...]] = [()] if held.any() else []
         self.left_out = [*single, *combinations(range(n_folds), 2), *whole]
         # Folds in the order of `self.folds`: for each, the folds left out when it is predicted.
         self.outer_fits: list[tuple[int, ...]] = [*single, *whole]
         self.n_folds = n_folds
-        rows = [
-            np.flatnonzero(train & ~held & ~np.isin(self.folds, out)) for out in self.left_out
-        ]
+        rows = [np.flatnonzero(train & ~held & ~np.isin(self.folds, out)) for out in self.left_out]
         self.train_rows = np.zeros((len(rows), max(map(len, rows))), np.int64)
         self.weight = torch.zeros(self.train_rows.shape, dtype=torch.float64)
         for place, found in enumerate(rows):
@@ -197,7 +200,7 @@ class _Plan:
             for j in others:
                 inside = np.flatnonzero(self.select & (self.folds == j))
                 fit = self.left_out.index(tuple(sorted((*out, j))))
-                score = self.target.inner(by_fit[:, fit, inside], inside)
+                score = self.target.inner(by_fit[:, fit, inside], inside, self.compare[inside])
                 total[:, place] += score.numpy() / len(others)
         return total
 
@@ -215,6 +218,7 @@ class _Plan:
         """Predictions and null of the test rows, with what was chosen."""
         rows = np.flatnonzero(test)
         own, items, n_c = self.folds[rows], np.arange(len(rows)), len(self.cs)
+        compare = self.compare[rows]
         outer = outer[:, rows]
         c_of = choice.c[:, own][..., None, None]
         by_layer = np.take_along_axis(outer[:, :, :n_c], c_of, 2)[:, :, 0]
@@ -228,8 +232,8 @@ class _Plan:
             layers=choice.layer,
             inner=choice.score,
             strata=own,
-            null=np.stack([self.target.null(part, rows, own) for part in null], 1),
-            null_nested=self.target.null(null_nested, rows, own),
+            null=np.stack([self.target.null(part, rows, compare) for part in null], 1),
+            null_nested=self.target.null(null_nested, rows, compare),
         )
 
 

@@ -13,57 +13,101 @@ from numpy.typing import NDArray
 from probekit import stats
 from probekit.crossval import CrossValidated
 from probekit.stats import Estimate
-from probekit.tasks import Task
+from probekit.tasks import ALARM, Task
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 Draws = dict[str, Floats]
+FITTED = {"auroc": "logistic", "cross_entropy": "logistic", "spearman": "ridge"}
+"""How the probe of a task is fitted, by the figure that answers its question."""
 
 
 class Scorer:
-    """Figures of predictions on one target arm of a task, on shared bootstrap draws.
+    """Figures of predictions on one target arm and split of a task, on shared bootstrap draws.
 
     Args:
         task: what was asked.
         target: the arm predicted.
-        folds: `[item]` of the task, strata of the AUROC.
+        folds: `[item]` of the task: the fits that are not compared with one another.
         n_draws: bootstrap draws.
         seed: of the draws.
+        split: "test" for held-out rows, "dev" for the others of a task that holds some out, or
+            "all" for a task that holds none out.
     """
 
     def __init__(
-        self, task: Task, target: str, folds: NDArray[np.int64], n_draws: int, seed: int
+        self,
+        task: Task,
+        target: str,
+        folds: NDArray[np.int64],
+        n_draws: int,
+        seed: int,
+        split: str = "all",
     ) -> None:
-        rows = task.mask(target)
-        self.task, self.target = task, target
-        self.labels, self.strata = task.label_numbers[rows], folds[rows]
-        self.pairs = task.units[rows] if task.paired else None
+        self.mask = task.mask(target) & (task.held_out == (split == "test"))
+        rows = self.mask
+        self.task, self.target, self.split = task, target, split
+        self.truth = task.probe_target[rows]
+        self.labels = self.truth
+        self.strata = (folds if task.compare is None else task.compare)[rows]
+        self.pairs = task.units[rows] if task.paired and target != ALARM else None
         clusters = task.groups[rows]
         self.n, self.clusters = len(clusters), len(np.unique(clusters))
         # One draw for a cluster whatever the arm: arms of a task are compared pairwise.
         self.weights = stats.bootstrap_weights([str(name) for name in clusters], n_draws, seed)
 
-    def draws(self, probabilities: Floats) -> Draws:
-        """Metric -> `[1 + draw]` of predictions `[item, output]`."""
-        scores = probabilities
+    def draws(self, predictions: Floats) -> Draws:
+        """Metric -> `[1 + draw]` of predictions `[item, output]`; the task's own comes first."""
+        return {self.task.metric: self.primary(predictions), **self._others(predictions)}
+
+    def primary(self, predictions: Floats) -> Floats:
+        """The figure that answers the task's question, `[1 + draw]`."""
+        match self.task.metric:
+            case "spearman":
+                return stats.spearman(predictions[:, 0], self.truth, self.strata, self.weights)
+            case "cross_entropy":
+                nats = stats.cross_entropy(predictions, self.truth)
+                return stats.weighted_mean(nats, self.weights)
+            case _:
+                return stats.macro_auroc(predictions, self.labels, self.strata, self.weights)
+
+    def above(self, probe: Floats, words: Floats) -> Floats:
+        """How much better the probe's primary figure is than the words', `[1 + draw]`."""
+        return self.better * (self.primary(probe) - self.primary(words))
+
+    @property
+    def better(self) -> int:
+        """1 where a larger primary figure is better, -1 where a smaller one is."""
+        return -1 if self.task.metric == "cross_entropy" else 1
+
+    def _others(self, predictions: Floats) -> Draws:
+        match self.task.metric:
+            case "spearman":
+                return {"r2": stats.r_squared(predictions[:, 0], self.truth, self.weights)}
+            case "cross_entropy":
+                hit = predictions.argmax(1) == self.truth.argmax(1)
+                return {"accuracy": stats.weighted_mean(hit.astype(np.float64), self.weights)}
         out = {
-            "auroc": stats.macro_auroc(scores, self.labels, self.strata, self.weights),
-            "accuracy": stats.weighted_mean(stats.hits(scores, self.labels), self.weights),
-            "brier": stats.weighted_mean(stats.brier(scores, self.labels), self.weights),
+            "accuracy": stats.weighted_mean(stats.hits(predictions, self.labels), self.weights),
+            "brier": stats.weighted_mean(stats.brier(predictions, self.labels), self.weights),
         }
+        if self.task.name == "reception":
+            out["false_alarm"] = self.false_alarms(predictions)
         if self.pairs is not None:
-            values, rows = stats.forced_choice(scores[:, 0], self.labels, list(self.pairs))
+            values, rows = stats.forced_choice(predictions[:, 0], self.labels, list(self.pairs))
             out["forced_choice"] = stats.weighted_mean(values, self.weights[:, rows])
         return out
 
-    def auroc_draws(self, probabilities: Floats) -> Floats:
-        """AUROC alone, `[1 + draw]`."""
-        return stats.macro_auroc(probabilities, self.labels, self.strata, self.weights)
+    def false_alarms(self, predictions: Floats) -> Floats:
+        """Share of neutral texts that are called emotional, `[1 + draw]`."""
+        neutral = self.labels == 0
+        called = (predictions[neutral, 0] > 0.5).astype(np.float64)
+        return stats.weighted_mean(called, self.weights[:, neutral])
 
     def row(self, **cells: Any) -> Row:
         """A row with what is common to this task and target."""
         common = {"task": self.task.name, "source": self.task.source, "target": self.target}
-        return {**common, "n": self.n, "clusters": self.clusters, **cells}
+        return {"split": self.split, **common, "n": self.n, "clusters": self.clusters, **cells}
 
     def figures(self, draws: Mapping[str, Floats], **cells: Any) -> Iterator[Row]:
         """A row for each metric with its interval."""
@@ -84,13 +128,13 @@ def reference(results: Mapping[str, CrossValidated]) -> NDArray[np.str_]:
     return np.array(names)[inner.argmax(0)]
 
 
-def composite(
-    results: Mapping[str, CrossValidated], chosen: NDArray[np.str_], strata: NDArray[np.int64]
-) -> Floats:
+def composite(results: Mapping[str, CrossValidated], chosen: NDArray[np.str_]) -> Floats:
     """Predictions of the chosen baseline of each item's fold, `[item, output]`."""
-    out = np.empty_like(next(iter(results.values())).nested)
+    first = next(iter(results.values()))
+    out = np.empty_like(first.nested)
     for fold, name in enumerate(chosen):
-        out[strata == fold] = results[str(name)].nested[strata == fold]
+        inside = first.strata == fold
+        out[inside] = results[str(name)].nested[inside]
     return out
 
 
@@ -114,25 +158,33 @@ def probe_rows(
         layers: layer numbers, in the order of `result.predictions`.
         text: predictions of the text reference, `[item, output]`.
     """
-    words = scorer.auroc_draws(text)
     curve = [scorer.draws(probabilities) for probabilities in result.predictions]
     nested = scorer.draws(result.nested)
+    words = scorer.primary(text)
     yield from _curve_rows(scorer, [nested], [""], words, result.null_nested[:, None])
     yield from _curve_rows(scorer, curve, list(layers), words, result.null)
-    numbers = np.asarray(layers)[result.layers]
+    numbers = np.asarray(layers)[result.layers[np.unique(result.strata)]]
     yield scorer.row(
         condition="probe",
-        method="logistic",
+        method=FITTED[scorer.task.metric],
         metric="chosen_layer",
         value=float(np.median(numbers)),
         low=float(numbers.min()),
         high=float(numbers.max()),
     )
+    if scorer.task.values is not None:
+        return
     ece = stats.expected_calibration_error(result.nested, scorer.labels)
     if ece is not None:
         yield scorer.row(condition="probe", method="logistic", metric="ece", value=ece)
     if len(scorer.task.classes) > 2:
         yield from _confusion_rows(scorer, result.nested)
+
+
+def alarm_rows(scorer: Scorer, predictions: Floats, **cells: Any) -> Iterator[Row]:
+    """The share of vivid neutral texts that are called emotional."""
+    draws = {"false_alarm": scorer.false_alarms(predictions)}
+    yield from scorer.figures(draws, condition="control", **cells)
 
 
 def _curve_rows(
@@ -143,26 +195,27 @@ def _curve_rows(
     null: Floats,
 ) -> Iterator[Row]:
     """Rows of several layers; p-values of a curve are adjusted over its layers."""
-    above = [Estimate.of(d["auroc"] - words, against_zero=True) for d in curve]
+    metric, better = scorer.task.metric, scorer.better
+    above = [Estimate.of(better * (d[metric] - words), against_zero=True) for d in curve]
     has_null = len(null) > 0
     p_null: list[float | None] = [None] * len(curve)
     if has_null:
-        observed = [float(draws["auroc"][0]) for draws in curve]
-        p_null = [stats.permutation_p(o, null[:, i]) for i, o in enumerate(observed)]
+        observed = [better * float(draws[metric][0]) for draws in curve]
+        p_null = [stats.permutation_p(o, better * null[:, i]) for i, o in enumerate(observed)]
     q_null, q_above = _adjusted(p_null), _adjusted([estimate.p for estimate in above])
     for i, (draws, layer) in enumerate(zip(curve, layers, strict=True)):
-        probe = {"condition": "probe", "method": "logistic", "layer": layer}
+        probe = {"condition": "probe", "method": FITTED[metric], "layer": layer}
         for row in scorer.figures(draws, **probe):
-            tests = {"p": p_null[i], "q": q_null[i]} if row["metric"] == "auroc" else {}
+            tests = {"p": p_null[i], "q": q_null[i]} if row["metric"] == metric else {}
             yield {**row, **tests}
-        yield scorer.row(metric="auroc_above_text", **interval(above[i]), q=q_above[i], **probe)
+        yield scorer.row(metric=f"{metric}_above_text", **interval(above[i]), q=q_above[i], **probe)
         if has_null:
             low, high = np.quantile(null[:, i], [0.025, 0.975])
             cells = {"value": float(null[:, i].mean()), "low": float(low), "high": float(high)}
             yield scorer.row(
                 condition="null",
                 method="permutation",
-                metric="auroc",
+                metric=metric,
                 layer=layer,
                 k=len(null),
                 **cells,

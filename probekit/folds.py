@@ -32,6 +32,13 @@ def grouped_folds(
         UserError: one class only, a label seen once, or fewer groups of a class than folds.
     """
     check_labels(groups, labels, n_folds)
+    return deal(groups, labels, n_folds, seed)
+
+
+def deal(
+    groups: Sequence[str] | Labels, labels: Labels, n_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """`grouped_folds` without its checks: for targets that are no classes, labels all alike."""
     held: dict[str, list[str]] = defaultdict(list)
     for group, label in zip(groups, labels, strict=True):
         held[str(group)].append(str(label))
@@ -60,6 +67,15 @@ def check_labels(groups: Sequence[str] | Labels, labels: Labels, n_folds: int) -
                 f"fewer groups than folds: label {str(name)!r} has {len(inside)} groups for "
                 f"{n_folds} folds; add scenarios, or ask for fewer folds"
             )
+
+
+def check_groups(groups: Sequence[str] | Labels, n_folds: int) -> None:
+    """Raise a `UserError` where there are fewer groups than folds."""
+    if (count := len(np.unique(groups))) < n_folds:
+        raise UserError(
+            f"fewer groups than folds: {count} groups for {n_folds} folds; add texts, or ask for "
+            "fewer folds"
+        )
 
 
 def permute_labels(
@@ -94,9 +110,12 @@ def permute_labels(
                 for draw in out:
                     draw[rows] = rng.permutation(draw[rows])
         case "flip":
-            first, second = np.unique(labels)
-            for rows in rows_of.values():
-                flipped = np.where(labels[rows] == first, second, first)
+            for unit, rows in rows_of.items():
+                if len(held := np.unique(labels[rows])) != 2:
+                    raise UserError(
+                        f"{unit!r} holds the labels {list(map(str, held))}: flips need two"
+                    )
+                flipped = np.where(labels[rows] == held[0], held[1], held[0])
                 turned = np.flatnonzero(rng.random(n) < 0.5)
                 out[np.ix_(turned, rows)] = flipped
         case "across":
@@ -111,4 +130,29 @@ def permute_labels(
                         draw[rows] = label
         case _:
             raise unknown("permutation scheme", scheme, ["within", "flip", "across"])
+    return out
+
+
+def permute_places(
+    units: Sequence[str] | Labels, blocks: Sequence[str] | Labels, n: int, seed: int
+) -> NDArray[np.int64]:
+    """Places `[n, item]` from which each item takes its value, for targets that are no classes.
+
+    Within a block, whole units change places with units of as many items; of units that no other
+    equals in size, the items do.
+    """
+    rng, units, blocks = np.random.default_rng(seed), np.asarray(units), np.asarray(blocks)
+    out = np.tile(np.arange(len(units)), (n, 1))
+    alike: dict[tuple[str, int], list[NDArray[np.int64]]] = defaultdict(list)
+    for unit in np.unique(units):
+        rows = np.flatnonzero(units == unit)
+        alike[str(blocks[rows[0]]), len(rows)].append(rows)
+    for members in alike.values():
+        table = np.stack(members)
+        for draw in out:
+            moved = rng.permutation(len(table)) if len(table) > 1 else np.array([0])
+            taken = table[moved]
+            if len(table) == 1:
+                taken = rng.permuted(taken, axis=1)
+            draw[table] = taken
     return out

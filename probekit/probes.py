@@ -174,7 +174,9 @@ class LayerRegression(RegressorMixin, _LayerLinear):
         """
         given = np.asarray(y)
         if given.ndim != 1 or given.dtype.kind not in "iuf":
-            raise UserError(f"targets of type {given.dtype}, shape {given.shape}: give [item] numbers")
+            raise UserError(
+                f"targets of type {given.dtype}, shape {given.shape}: give [item] numbers"
+            )
         self._fit(X, given.astype(np.float64))
         return self
 

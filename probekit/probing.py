@@ -9,7 +9,7 @@ Steps 2 and 3 are stages of the run folder: a run that was killed goes on from t
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +21,15 @@ from safetensors.numpy import load_file, save_file
 
 from probekit import baselines, evaluation, runs
 from probekit.activations import capture
+from probekit.crossval import CrossValidated, cross_validate
 from probekit.evaluation import Row, Scorer
 from probekit.models import Model
 from probekit.pooling import parse
-from probekit.crossval import CrossValidated, cross_validate
 from probekit.prompts import NO_TEMPLATE, Template
 from probekit.runs import Progress
 from probekit.stimuli import StimulusSet
 from probekit.store import ActivationStore
-from probekit.tasks import Task, tasks_of
+from probekit.tasks import ALARM, Task, tasks_of
 
 VERSIONED = (
     "emotion-probekit",
@@ -51,6 +51,10 @@ class Options:
         template: the prompt around each text.
         folds, permutations, bootstraps: sizes of the validation.
         seed: of folds, permutations and bootstraps.
+        ratings: columns of numbers to predict, beside what the set's labels ask.
+        hold_out: learn and choose on the dev split, and predict the test split once; without it,
+            every row is learned from and chosen on.
+        alarms: predict `complex_neutral` with every reception probe.
         truncate: cut texts that do not fit the context.
     """
 
@@ -61,6 +65,9 @@ class Options:
     permutations: int = 100
     bootstraps: int = 1000
     seed: int = 0
+    ratings: tuple[str, ...] = ()
+    hold_out: bool = True
+    alarms: bool = True
     truncate: bool = False
 
     def describe(self) -> dict[str, Any]:
@@ -73,6 +80,9 @@ class Options:
             "permutations": self.permutations,
             "bootstrap": self.bootstraps,
             "seed": self.seed,
+            "ratings": list(self.ratings),
+            "hold_out": self.hold_out,
+            "alarms": self.alarms,
             "truncate": self.truncate,
         }
 
@@ -103,7 +113,13 @@ def run_probing(
         UserError: bad options or stimuli, or `out` holds another run; nothing is written then.
     """
     model.sites.expand(options.sites)
-    asked = [(each, *tasks_of(each, options.folds)) for each in sets]
+    for each in sets if not options.hold_out else []:
+        each.warn_if_test("layer and penalty")
+    sets = [with_alarms(each) if options.alarms else each for each in sets]
+    asked = [
+        (each, *tasks_of(each, options.folds, ratings=options.ratings, hold_out=options.hold_out))
+        for each in sets
+    ]
     for each in sets:
         model.encode(each.texts, options.template, ids=each.ids, truncate=options.truncate)
     identity = {
@@ -120,7 +136,7 @@ def run_probing(
         study = _SetStudy(model, each, options, out, identity, progress)
         for row in study.rows(tasks):
             common = {"study": "probe", "model": name, "set": each.name}
-            rows.append({**common, "split": "all", **row, "seed": options.seed})
+            rows.append({**common, **row, "seed": options.seed})
     runs.write_results(out / runs.RESULTS, rows)
     notes = [note for _, _, found in asked for note in found]
     runs.write_json(out / runs.MANIFEST, _manifest(model, sets, options, identity, command, notes))
@@ -233,7 +249,7 @@ class _SetStudy:
                 found = self._stage(make, task, f"{kind}/{pooling}")
                 place = {"site": kind, "pooling": pooling}
                 yield from ({**place, **row} for row in found["rows"])
-                effects.append((task, place, question, found["auroc"]))
+                effects.append((question, place, found["own"]))
             done += 1
         self.progress(label, total, total)
         yield from _keyword_effects(effects)
@@ -244,84 +260,124 @@ class _SetStudy:
 
 
 class _Question:
-    """One task with its folds, its permutations and its scorers."""
+    """One task with its folds, its permutations and its scorers, one for each arm and split."""
 
     def __init__(self, task: Task, study: _SetStudy) -> None:
         options = study.options
         self.task, self.study = task, study
         self.folds = task.folds(options.folds, options.seed)
+        own = task.held_out & task.mask(task.source)
+        self.splits = ("dev", "test") if own.any() else ("all",)
         self.scorers = {
-            target: Scorer(task, target, self.folds, options.bootstraps, options.seed)
+            (target, split): Scorer(
+                task, target, self.folds, options.bootstraps, options.seed, split
+            )
             for target in task.targets
+            for split in (("test",) if target == ALARM else self.splits)
         }
 
     def _validate(
-        self, features: NDArray[Any], targets: Sequence[str], **extra: Any
+        self, features: NDArray[Any], tests: Sequence[NDArray[np.bool_]], **extra: Any
     ) -> list[CrossValidated]:
         return cross_validate(
             features[self.task.rows],
-            self.task.label_numbers,
+            self.task.probe_target,
             self.folds,
             train=self.task.mask(self.task.source),
-            tests=[self.task.mask(target) for target in targets],
+            tests=tests,
+            held_out=self.task.held_out,
+            compare=self.task.compare,
             **extra,
         )
 
-    def _words(self, target: str) -> dict[str, CrossValidated]:
-        """Baseline -> results on a target arm.
+    def _words(self, target: str) -> dict[str, dict[str, CrossValidated]]:
+        """Split -> baseline -> results on a target arm.
 
         In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
         inner folds, a help that the probe does not get: *above text* errs on the safe side.
         """
-        return {
+        chosen_on = self.task.source if target == ALARM else target
+        splits = [split for arm, split in self.scorers if arm == target]
+        found = {
             each.name: self._validate(
-                each.features,
-                [target],
-                select=self.task.mask(target),
+                each.compact,
+                [self.scorers[target, split].mask for split in splits],
+                select=self.task.mask(chosen_on),
                 standardize=each.standardize,
-            )[0]
+            )
             for each in self.study.text
+        }
+        return {
+            split: {name: results[place] for name, results in found.items()}
+            for place, split in enumerate(splits)
         }
 
     def baselines(self) -> dict[str, Any]:
-        """Rows of the baselines, and the reference's predictions by target."""
+        """Rows of the baselines, and the reference's predictions by target and split."""
         rows: list[Row] = []
         text: dict[str, list[list[float]]] = {}
-        for target, scorer in self.scorers.items():
-            words = self._words(target)
-            picked = evaluation.composite(words, evaluation.reference(words), scorer.strata)
-            rows += evaluation.baseline_rows(scorer, words, picked)
-            text[target] = picked.tolist()
+        for target in self.task.targets:
+            for split, words in self._words(target).items():
+                scorer = self.scorers[target, split]
+                picked = evaluation.composite(words, evaluation.reference(words))
+                if target == ALARM:
+                    rows += evaluation.alarm_rows(scorer, picked, method="words")
+                    continue
+                rows += evaluation.baseline_rows(scorer, words, picked)
+                text[f"{target}/{split}"] = picked.tolist()
         return {"rows": rows, "text": text}
 
     def probes(
         self, store: ActivationStore, kind: str, pooling: str, text: dict[str, Any]
     ) -> dict[str, Any]:
-        """Rows of one site and pooling, and the headline's AUROC draws on the own arm."""
+        """Rows of one site and pooling, and by split the headline's draws on the own arm."""
         options = self.study.options
         results = self._validate(
             store.load(kind, pooling).stack(kind, pooling),
-            self.task.targets,
+            [scorer.mask for scorer in self.scorers.values()],
             permuted=self.task.permuted(options.permutations, options.seed),
         )
         rows: list[Row] = []
-        for (target, scorer), result in zip(self.scorers.items(), results, strict=True):
-            words = np.array(text[target])
+        own: dict[str, list[float]] = {}
+        for ((target, split), scorer), result in zip(self.scorers.items(), results, strict=True):
+            if target == ALARM:
+                rows += evaluation.alarm_rows(scorer, result.nested, method="probe")
+                continue
+            words = np.array(text[f"{target}/{split}"])
             rows += evaluation.probe_rows(scorer, result, store.layers[kind], words)
-        own = self.scorers[self.task.source].auroc_draws(results[0].nested)
-        return {"rows": rows, "auroc": own.tolist()}
+            if target == self.task.source:
+                own[split] = scorer.primary(result.nested).tolist()
+        return {"rows": rows, "own": own}
 
 
-def _keyword_effects(found: list[tuple[Task, Row, _Question, list[float]]]) -> Iterator[Row]:
+def _keyword_effects(
+    found: list[tuple[_Question, Row, dict[str, list[float]]]],
+) -> Iterator[Row]:
     """Keyword-rich minus keyword-free, where a set asks the same question of both arms."""
     free = {
-        (task.name, *place.values()): auroc
-        for task, place, _, auroc in found
-        if task.source == "keyword_free"
+        (question.task.name, *place.values()): own
+        for question, place, own in found
+        if question.task.source == "keyword_free"
     }
-    for task, place, question, auroc in found:
-        other = free.get((task.name, *place.values()))
-        if task.source == "keyword_rich" and other is not None:
-            scorer = question.scorers["keyword_rich"]
-            row = evaluation.keyword_effect_row(scorer, np.array(auroc), np.array(other))
+    for question, place, own in found:
+        other = free.get((question.task.name, *place.values()))
+        if question.task.source != "keyword_rich" or other is None:
+            continue
+        for split, draws in own.items():
+            scorer = question.scorers["keyword_rich", split]
+            row = evaluation.keyword_effect_row(scorer, np.array(draws), np.array(other[split]))
             yield {**place, **row}
+
+
+def with_alarms(stimuli: StimulusSet) -> StimulusSet:
+    """The set with `complex_neutral` behind it, where it asks about reception.
+
+    The texts come as an arm of their own that is held out: they are predicted, and never learned
+    from, by the probes of each reception task.
+    """
+    arms = set(stimuli.column("arm"))
+    if "neutral" not in arms or arms == {"neutral"}:
+        return stimuli
+    alarms = StimulusSet.load(ALARM).rows
+    added = [replace(row, id=f"{ALARM}/{row.id}", arm=ALARM, domain=ALARM) for row in alarms]
+    return StimulusSet(stimuli.name, (*stimuli.rows, *added))

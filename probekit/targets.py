@@ -3,8 +3,8 @@
 | target | given as | fitted by | chosen by, and null of |
 |---|---|---|---|
 | `Classes` | `[item]` integers | logistic regression | macro AUROC |
-| `Shares` | `[item, class]` shares (soft labels) | logistic regression on shares | minus cross-entropy |
-| `Numbers` | `[item]` floats | ridge regression | rank correlation |
+| `Shares` | `[item, class]` soft labels | logistic regression | cross-entropy |
+| `Numbers` | `[item]` floats | ridge regression | squared error; rank correlation |
 
 A target holds its values for several *problems* at once: the true ones first, once for each
 penalty tried, then the permuted ones.
@@ -75,8 +75,11 @@ class Target(ABC):
         """Predictions `[design, row, problem, output]` of projected rows."""
 
     @abstractmethod
-    def inner(self, predictions: Tensor, items: Ints) -> Tensor:
-        """Scores `[layer, problem]` of `[layer, item, problem, output]`, higher is better."""
+    def inner(self, predictions: Tensor, items: Ints, compare: Ints) -> Tensor:
+        """Scores `[layer, problem]` of `[layer, item, problem, output]`, higher is better.
+
+        `compare [item]` says which items are compared with one another: those of one number.
+        """
 
     @abstractmethod
     def null(self, predictions: Floats, items: Ints, strata: Ints) -> Floats:
@@ -105,7 +108,7 @@ class Classes(_Logistic):
         else:
             self.columns = torch.nn.functional.one_hot(table, self.n_classes).to(torch.float64)
 
-    def inner(self, predictions: Tensor, items: Ints) -> Tensor:
+    def inner(self, predictions: Tensor, items: Ints, compare: Ints) -> Tensor:
         """Macro AUROC; a class without an item, or alone, is left out of the mean."""
         labels = torch.as_tensor(self.labels[:, items])
         wins = (predictions[:, :, None] > predictions[:, None]).double()
@@ -113,8 +116,9 @@ class Classes(_Logistic):
         n_outputs = predictions.shape[-1]
         classes = torch.arange(n_outputs) if n_outputs > 1 else torch.tensor([1])
         up = (labels.T[..., None] == classes).double()
-        won = torch.einsum("lijpk,ipk,jpk->lpk", wins, up, 1 - up)
-        total = up.sum(0) * (1 - up).sum(0)
+        same = torch.as_tensor(compare[:, None] == compare[None], dtype=torch.float64)
+        won = torch.einsum("lijpk,ij,ipk,jpk->lpk", wins, same, up, 1 - up)
+        total = torch.einsum("ij,ipk,jpk->pk", same, up, 1 - up)
         share = torch.where(total > 0, won / total.clamp_min(1), torch.zeros_like(won))
         return share.sum(-1) / (total > 0).sum(-1).clamp_min(1)
 
@@ -151,14 +155,17 @@ class Shares(_Gathered, _Logistic):
             )
         super().__init__(values, permuted, n_true)
 
-    def inner(self, predictions: Tensor, items: Ints) -> Tensor:
+    def inner(self, predictions: Tensor, items: Ints, compare: Ints) -> Tensor:  # noqa: ARG002
         nats = -(self._true(items) * predictions.clamp_min(1e-12).log()).sum(-1)
         return -nats.mean(1)
 
     def null(self, predictions: Floats, items: Ints, strata: Ints) -> Floats:  # noqa: ARG002
         true = self._true(items)[:, self.n_true :].numpy()
         return np.stack(
-            [stats.cross_entropy(predictions[:, p], true[:, p]).mean() for p in range(true.shape[1])]
+            [
+                stats.cross_entropy(predictions[:, p], true[:, p]).mean()
+                for p in range(true.shape[1])
+            ]
         )
 
 
@@ -181,7 +188,7 @@ class Numbers(_Gathered):
     def predict(self, fitted: Fit, z: Tensor) -> Tensor:
         return fitted.logits(z)
 
-    def inner(self, predictions: Tensor, items: Ints) -> Tensor:
+    def inner(self, predictions: Tensor, items: Ints, compare: Ints) -> Tensor:  # noqa: ARG002
         return -(predictions - self._true(items)).square().mean((1, 3))
 
     def null(self, predictions: Floats, items: Ints, strata: Ints) -> Floats:

@@ -1,23 +1,33 @@
-"""Which questions a stimulus set can answer: rows, labels, groups and how chance is permuted.
+"""Which questions a stimulus set can answer: rows, targets, groups and how chance is permuted.
 
 - *reception*: an emotional arm against the neutral arm of the same scenarios (or pairs).
 - *valence*: positive against negative in crossed quads.
-- *categorisation*: which emotion, within an arm, and from one arm to another.
+- *categorisation*: which emotion, within an arm, and from one arm to another; in quads whose
+  emotion flips, which of the two it is.
+- *perspective*: of two people in a scene, whose feeling is the better one.
+- a *rating*: a column of numbers, such as what readers gave as arousal.
+- *soft labels*: the shares of the votes that each emotion got.
 
 A set of one's own needs only an `emotion` or `valence` column: each row is then its own group.
+Rows of a test split are held out: nothing is learned from them, and nothing chosen on them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probekit.errors import UserError
-from probekit.folds import Scheme, check_labels, grouped_folds, permute_labels
-from probekit.stimuli import StimulusSet
+from probekit.folds import Scheme, check_groups, check_labels, deal, permute_labels, permute_places
+from probekit.stimuli import SHARES, StimulusSet
 
 EMOTIONAL_ARMS = ("keyword_free", "keyword_rich")
 NEUTRAL = "neutral"
+ALARM = "complex_neutral"
+"""The set, and the target, of vivid texts with nothing at stake: reception's false alarms."""
+SOFT = "soft_labels"
 Strings = NDArray[np.str_]
 
 
@@ -26,17 +36,21 @@ class Task:
     """A question put to one set; `item` runs over the rows it uses.
 
     Attributes:
-        name: reception, valence or categorisation.
+        name: reception, valence, categorisation, soft_labels, or the column of a rating.
         source: the arm learned from ("" where the set has no arms).
         targets: the arms predicted, the source's own first.
         rows: `[item]`, places in the set.
-        labels: `[item]`, classes.
+        labels: `[item]`, classes; where `values` are given, only what folds deal out evenly.
         arms: `[item]`, arm of each row, for `source` and `targets`.
         groups: `[item]`, what folds must not part and bootstraps draw.
         units: `[item]`, what the permutation speaks of: pairs, quads or scenarios.
         blocks: `[item]`, within which an "across" permutation stays.
+        held_out: `[item]`, rows of the test split, never learned from.
         scheme: how chance is permuted.
         paired: whether units are pairs with one item of each class.
+        within_units: whether only items of one unit are compared (quads whose emotion flips).
+        values: `[item]` ratings or `[item, class]` shares, for targets that are no classes.
+        names: classes of the shares.
     """
 
     name: str
@@ -48,12 +62,25 @@ class Task:
     groups: Strings
     units: Strings
     blocks: Strings
+    held_out: NDArray[np.bool_]
     scheme: Scheme
     paired: bool = False
+    within_units: bool = False
+    values: NDArray[np.float64] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The figure that answers the question: auroc, spearman or cross_entropy."""
+        if self.values is None:
+            return "auroc"
+        return "spearman" if self.values.ndim == 1 else "cross_entropy"
 
     @property
     def classes(self) -> Strings:
         """Class names in the order of label numbers; for two, the second counts as positive."""
+        if self.values is not None:
+            return np.array(self.names, dtype=np.str_)
         names = np.unique(self.labels)
         return names[::-1] if tuple(names) in (("emotional", NEUTRAL),) else names
 
@@ -61,6 +88,11 @@ class Task:
     def label_numbers(self) -> NDArray[np.int64]:
         """`[item]`, places in `classes`."""
         return self._numbers(self.labels)
+
+    @property
+    def probe_target(self) -> NDArray[Any]:
+        """What `cross_validate` learns: label numbers, ratings or shares."""
+        return self.label_numbers if self.values is None else self.values
 
     def _numbers(self, labels: Strings) -> NDArray[np.int64]:
         place = {str(name): number for number, name in enumerate(self.classes)}
@@ -71,26 +103,55 @@ class Task:
         return (self.arms == target) | (self.arms == "")
 
     def folds(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Fold numbers `[item]`; see `grouped_folds`."""
-        return grouped_folds(self.groups, self.labels, n, seed)
+        """Fold numbers `[item]`; see `grouped_folds`. Held-out rows are one more fold, the last."""
+        folds, learned = np.full(len(self.rows), n), ~self.held_out
+        folds[learned] = deal(self.groups[learned], self.labels[learned], n, seed)
+        return folds
+
+    @property
+    def compare(self) -> NDArray[np.int64] | None:
+        """`[item]`, items of one number are ranked against one another; None for those of a fit."""
+        return np.unique(self.units, return_inverse=True)[1] if self.within_units else None
 
     def permuted(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Relabelings `[n, item]` as label numbers; see `permute_labels`."""
-        drawn = permute_labels(self.labels, self.scheme, self.units, self.blocks, n, seed)
+        """Relabelings `[n, item]` as label numbers, or places to take values from."""
+        # Test rows keep to themselves, so that each split keeps its balance.
+        blocks = np.char.add(self.blocks, np.where(self.held_out, "/test", "/dev"))
+        if self.values is not None:
+            return permute_places(self.units, blocks, n, seed)
+        drawn = permute_labels(self.labels, self.scheme, self.units, blocks, n, seed)
         return self._numbers(drawn) if n else np.empty((0, len(self.rows)), np.int64)
 
 
-def tasks_of(stimuli: StimulusSet, n_folds: int) -> tuple[list[Task], list[str]]:
+def tasks_of(
+    stimuli: StimulusSet,
+    n_folds: int,
+    *,
+    ratings: Sequence[str] = (),
+    hold_out: bool = True,
+) -> tuple[list[Task], list[str]]:
     """The tasks that a set allows, and a line for each one that it only nearly allows.
+
+    Args:
+        stimuli: the set.
+        n_folds: folds that every class must fill.
+        ratings: columns of numbers to predict as well.
+        hold_out: keep the rows of a test split out of everything that is learned or chosen.
 
     Raises:
         UserError: the set allows none; says what each would need.
     """
-    table = _Table(stimuli)
+    table = _Table(stimuli, hold_out)
+    asked = [*table.reception(), *table.valence(), *table.categorisation(), *table.crossed()]
+    asked += [*table.perspective(), *table.soft(), *(table.rating(name) for name in ratings)]
     tasks, notes = [], []
-    for task in [*table.reception(), *table.valence(), *table.categorisation()]:
+    for task in asked:
+        learned = ~task.held_out
         try:
-            check_labels(task.groups, task.labels, n_folds)
+            if task.values is None:
+                check_labels(task.groups[learned], task.labels[learned], n_folds)
+            else:
+                check_groups(task.groups[learned], n_folds)
             tasks.append(task)
         except UserError as error:
             notes.append(f"{stimuli.name}: {task.name} {task.source} left out: {error}")
@@ -105,11 +166,14 @@ def tasks_of(stimuli: StimulusSet, n_folds: int) -> tuple[list[Task], list[str]]
 class _Table:
     """A set's columns as arrays, with groups filled in."""
 
-    def __init__(self, stimuli: StimulusSet) -> None:
-        column = {
-            name: stimuli.column(name)
-            for name in ("arm", "emotion", "valence", "domain", "scenario", "pair", "quad", "id")
-        }
+    def __init__(self, stimuli: StimulusSet, hold_out: bool) -> None:
+        names = ("arm", "emotion", "valence", "domain", "scenario", "pair", "quad", "id", "split")
+        column = {name: stimuli.column(name) for name in names}
+        self.stimuli = stimuli
+        self.alarm = column["arm"] == ALARM
+        test = column["split"] == "test"
+        # A test split needs another to learn from; alone, it is a set like any other.
+        self.held_out = self.alarm | (test & (hold_out and not test.all()))
         self.arm, self.emotion, self.valence_ = column["arm"], column["emotion"], column["valence"]
         self.domain, self.pair, self.quad = column["domain"], column["pair"], column["quad"]
         own = np.where(column["pair"] != "", column["pair"], column["id"])
@@ -124,38 +188,42 @@ class _Table:
             "groups": self.group,
             "units": self.group,
             "blocks": self.domain,
+            "held_out": self.held_out,
+            "labels": np.full(len(self.arm), ""),
         }
         fields = {**defaults, **parts}
         cut = {k: v[rows] if isinstance(v, np.ndarray) else v for k, v in fields.items()}
         return Task(name=name, source=source, rows=rows, **cut)  # type: ignore[arg-type]
 
     def reception(self) -> list[Task]:
-        """Each emotional arm against the neutral rows."""
+        """Each emotional arm against the neutral rows; false alarms are a target of their own."""
         found = []
         unit = np.where(self.pair != "", self.pair, self.group)
+        labels = np.where(np.isin(self.arm, [NEUTRAL, ALARM]), NEUTRAL, "emotional")
         for arm in EMOTIONAL_ARMS:
             if not ((self.arm == arm).any() and (self.arm == NEUTRAL).any()):
                 continue
-            keep = np.isin(self.arm, [arm, NEUTRAL])
-            _, sizes = np.unique(unit[keep], return_counts=True)
-            labels = np.where(self.arm == NEUTRAL, NEUTRAL, "emotional")
-            paired = bool((sizes == 2).all())
+            compared = np.isin(self.arm, [arm, NEUTRAL])
+            _, sizes = np.unique(unit[compared], return_counts=True)
+            alone = bool((sizes == 1).all())
             found.append(
                 self._task(
                     "reception",
                     arm,
-                    keep,
+                    compared | self.alarm,
+                    targets=(arm, *([ALARM] if self.alarm.any() else [])),
+                    arms=np.where(self.alarm, ALARM, arm),
                     labels=labels,
                     units=unit,
-                    scheme="within",
-                    paired=paired,
+                    scheme="across" if alone else "within",
+                    paired=bool((sizes == 2).all()),
                 )
             )
         return found
 
     def valence(self) -> list[Task]:
         """Positive against negative; quads are flipped whole."""
-        keep = np.isin(self.valence_, ["positive", "negative"])
+        keep = np.isin(self.valence_, ["positive", "negative"]) & ~self._flips_emotion
         if not keep.any() or (self.arm[keep] != "").any():
             return []
         quads = (self.quad[keep] != "").all()
@@ -165,7 +233,7 @@ class _Table:
     def categorisation(self) -> list[Task]:
         """Which emotion, learned from each arm and predicted on every emotional arm."""
         arms = [arm for arm in EMOTIONAL_ARMS if (self.arm == arm).any()]
-        emotional = (self.emotion != "") & (self.emotion != NEUTRAL)
+        emotional = (self.emotion != "") & (self.emotion != NEUTRAL) & (self.quad == "")
         found = []
         for arm in arms or [""]:
             keep = emotional & (np.isin(self.arm, arms) if arms else self.arm == "")
@@ -183,6 +251,44 @@ class _Table:
                     )
                 )
         return found
+
+    def crossed(self) -> list[Task]:
+        """Which of its two emotions each text of a quad is about; only texts of a quad compare."""
+        keep = self._flips_emotion
+        if not keep.any():
+            return []
+        task = self._task(
+            "categorisation", "", keep, labels=self.emotion, scheme="flip", within_units=True
+        )
+        return [task]
+
+    def perspective(self) -> list[Task]:
+        """Of two people in a scene, whose feeling is the better one; roles are mirrored."""
+        try:
+            labels = self.stimuli.column("favours")
+        except UserError:
+            return []
+        keep = labels != ""
+        return [self._task("perspective", "", keep, labels=labels, scheme="within")]
+
+    def rating(self, name: str) -> Task:
+        """A column of numbers, rows without one left out."""
+        values = self.stimuli.numbers(name)
+        if not (keep := np.isfinite(values)).any():
+            raise UserError(f"the column {name!r} of {self.stimuli.name} is empty: give numbers")
+        return self._task(name, "", keep, values=values, scheme="across")
+
+    def soft(self) -> list[Task]:
+        """Shares of votes, where rows carry them."""
+        if not any(SHARES in row.extra for row in self.stimuli.rows):
+            return []
+        classes, values = self.stimuli.shares()
+        keep = np.isfinite(values.sum(1))
+        return [self._task(SOFT, "", keep, values=values, names=tuple(classes), scheme="across")]
+
+    @property
+    def _flips_emotion(self) -> NDArray[np.bool_]:
+        return (self.quad != "") & (self.emotion != "")
 
     def _scheme(self, labels: Strings, keep: NDArray[np.bool_]) -> Scheme:
         """Labels that all groups hold alike are shuffled inside them, others across them."""

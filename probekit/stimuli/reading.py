@@ -1,12 +1,18 @@
-"""Rows from files, one at a time: JSONL, CSV, Parquet, and folders of Hugging Face `datasets`."""
+"""Rows from files, one at a time: JSONL, CSV, TSV, Parquet, and Hugging Face `datasets`.
+
+A dataset is a folder saved by `save_to_disk`, or, when its address is given, one of the Hub:
+`hf://datasets/OWNER/NAME/SPLIT`.
+"""
 
 import csv
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from probekit.errors import UserError
+from probekit.runs import atomic_folder, cache_home
 
 NumberedRow: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a line (JSONL, CSV: the line where the row starts) or row, from 1; and the row."""
@@ -14,12 +20,16 @@ NumberedRow: TypeAlias = tuple[int, dict[str, Any]]
 BATCH = 1024
 """Rows that are held at once where a format is read in batches."""
 
-ACCEPTED = "a .jsonl, .csv or .parquet file, or a folder saved by datasets' save_to_disk"
+ACCEPTED = (
+    "a .jsonl, .csv, .tsv or .parquet file, a folder saved by datasets' save_to_disk, or "
+    "hf://datasets/OWNER/NAME/SPLIT"
+)
+HUB = "hf://datasets/"
 
 
 def shipped() -> list[str]:
     """Names of the sets that come with probekit."""
-    return sorted(file.parent.name for file in _home().glob("*/stimuli.jsonl"))
+    return sorted(file.parent.name for file in home().glob("*/stimuli.jsonl"))
 
 
 def locate(name_or_path: str | Path) -> Path:
@@ -29,8 +39,12 @@ def locate(name_or_path: str | Path) -> Path:
         UserError: it is neither.
     """
     if name_or_path in shipped():
-        return _home() / name_or_path / "stimuli.jsonl"
+        return home() / name_or_path / "stimuli.jsonl"
+    if str(name_or_path).startswith(HUB):
+        return _from_hub(str(name_or_path))
     path = Path(name_or_path)
+    if (path / "stimuli.jsonl").is_file():
+        return path / "stimuli.jsonl"
     if not path.exists():
         raise UserError(
             f"no stimulus set and no file {str(name_or_path)!r}: "
@@ -57,10 +71,10 @@ def stream_rows(name_or_path: str | Path) -> Iterator[NumberedRow]:
 
 def unit(path: Path) -> str:
     """What the numbers of `stream_rows` count in this file: its lines or its rows."""
-    return "line" if path.suffix.lower() in (".jsonl", ".csv") else "row"
+    return "line" if path.suffix.lower() in (".jsonl", ".csv", ".tsv") else "row"
 
 
-def _home() -> Path:
+def home() -> Path:
     """The folder of shipped sets: inside an installed wheel, else beside the package."""
     package = Path(__file__).parents[1]
     installed = package / "_stimuli"
@@ -115,8 +129,9 @@ def _read_jsonl(path: Path) -> Iterator[NumberedRow]:
         yield number, row
 
 
-def _read_csv(path: Path) -> Iterator[NumberedRow]:
-    reader = csv.reader((line for _, line in _read_lines(path)), strict=True)
+def _read_csv(path: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
+    lines = (line for _, line in _read_lines(path))
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     header: list[str] = []
     start = 1
     while True:
@@ -160,7 +175,7 @@ def _read_parquet(path: Path) -> Iterator[NumberedRow]:
 
 
 def _read_dataset(path: Path) -> Iterator[NumberedRow]:
-    from datasets import DatasetDict, load_from_disk
+    from datasets import ClassLabel, DatasetDict, load_from_disk
 
     try:
         dataset = load_from_disk(path)
@@ -173,11 +188,42 @@ def _read_dataset(path: Path) -> Iterator[NumberedRow]:
         raise UserError(f"{path} holds several splits: give one of {folders}")
     # As Arrow, so that no column is decoded into images or tensors.
     tables = cast("Iterator[Any]", dataset.with_format("arrow").iter(batch_size=BATCH))
-    yield from enumerate((row for table in tables for row in table.to_pylist()), start=1)
+    names = {
+        column: feature.names
+        for column, feature in dataset.features.items()
+        if isinstance(feature, ClassLabel)
+    }
+    for number, row in enumerate((row for table in tables for row in table.to_pylist()), start=1):
+        # A class is stored as its number; -1 stands for one that is not known.
+        said = {c: n[row[c]] if (row[c] or 0) >= 0 else None for c, n in names.items()}
+        yield number, {**row, **{c: v for c, v in said.items() if row[c] is not None}}
+
+
+def _from_hub(address: str) -> Path:
+    """Fetch a dataset of the Hub into the cache, once, as a folder for `save_to_disk`."""
+    from datasets import load_dataset
+
+    parts = address.removeprefix(HUB).split("/")
+    if len(parts) != 3 or not all(parts):
+        raise UserError(f"{address} names no split of a dataset: give {HUB}OWNER/NAME/SPLIT")
+    folder = cache_home() / "datasets" / "--".join(parts)
+    if not folder.exists():
+        try:
+            found = load_dataset("/".join(parts[:2]), split=parts[2])
+        except Exception as error:  # The Hub's client raises a dozen kinds.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"cannot fetch {address} from the Hugging Face Hub ({reason}): check the name and "
+                "the network, or give a local file"
+            ) from error
+        with atomic_folder(folder) as temporary:
+            found.save_to_disk(temporary)
+    return folder
 
 
 READERS: dict[str, Callable[[Path], Iterator[NumberedRow]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
+    ".tsv": partial(_read_csv, delimiter="\t"),
     ".parquet": _read_parquet,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from probekit.errors import UserError, unknown
 from probekit.stimuli.reading import locate, stream_rows, unit
+from probekit.stimuli.schemas import adapt
 
 ARMS = ("keyword_free", "keyword_rich", "neutral")
 """The texts of a scenario: emotional without emotion words, with them, and neutral."""
@@ -50,7 +51,8 @@ def stream_texts(name_or_path: str | Path) -> Iterator[tuple[str, str]]:
         UserError: as `stream_rows`; no text, an empty text, an id that came before.
     """
     path = locate(name_or_path)
-    return ((identity, text) for _, identity, text, _ in identified(path, stream_rows(path)))
+    rows = adapt(path, stream_rows(path))
+    return ((identity, text) for _, identity, text, _ in identified(path, rows))
 
 
 def identified(

@@ -13,6 +13,14 @@ from probekit.errors import UserError
 from probekit.stimuli.rows import Stimulus
 
 
+class Misfit(UserError):
+    """A row or group that is not what it claims to be; `row` is the id of (the first of) it."""
+
+    def __init__(self, row: str, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 def check_pairs(rows: Iterable[Stimulus]) -> None:
     """Check that each `pair` is two rows of one scenario that differ in arm, emotion or valence.
 
@@ -21,12 +29,13 @@ def check_pairs(rows: Iterable[Stimulus]) -> None:
     """
     for pair, members in _groups(rows, "pair"):
         if len(members) != 2:
-            raise UserError(f"pair {pair!r} has {_ids(members)}: a pair is two rows")
+            raise Misfit(members[0].id, f"pair {pair!r} has {_ids(members)}: a pair is two rows")
         _check_scenario("pair", pair, members)
         if len({(row.arm, row.emotion, row.valence) for row in members}) != 2:
-            raise UserError(
+            raise Misfit(
+                members[0].id,
                 f"pair {pair!r} has one label twice ({_ids(members)}): its rows differ in arm, "
-                "emotion or valence"
+                "emotion or valence",
             )
 
 
@@ -34,8 +43,8 @@ def check_quads(rows: Iterable[Stimulus]) -> None:
     """Check that each `quad` crosses two contexts with two outcomes, and valence is what crosses.
 
     Exactly: each of the four combinations stands once, `text == context + " " + outcome`, and an
-    outcome has in one context the valence that the other outcome has in the other, so that neither
-    phrase alone tells the valence.
+    outcome has in one context the valence (or the emotion, where one is given) that the other
+    outcome has in the other, so that neither phrase alone tells it.
 
     Raises:
         UserError: a quad is not so.
@@ -43,46 +52,59 @@ def check_quads(rows: Iterable[Stimulus]) -> None:
     for quad, members in _groups(rows, "quad"):
         for row in members:
             if row.text != f"{row.context} {row.outcome}":
-                raise UserError(
+                raise Misfit(
+                    row.id,
                     f"quad {quad!r}: the text of {row.id!r} is not its context, a space and its "
-                    "outcome: write it exactly so"
+                    "outcome: write it exactly so",
                 )
-        valence = {(row.context, row.outcome): row.valence for row in members}
+        # What crosses is the valence, and where an emotion is given, the emotion.
+        valence = {(row.context, row.outcome): row.emotion or row.valence for row in members}
         contexts, outcomes = (sorted({phrases[part] for phrases in valence}) for part in (0, 1))
         if not (len(members) == len(valence) == 4 and len(contexts) == len(outcomes) == 2):
-            raise UserError(
+            raise Misfit(
+                members[0].id,
                 f"quad {quad!r} has {_ids(members)}, {len(contexts)} contexts and {len(outcomes)} "
-                "outcomes: a quad is two contexts by two outcomes, each combination once"
+                "outcomes: a quad is two contexts by two outcomes, each combination once",
             )
         _check_scenario("quad", quad, members)
         same = {valence[contexts[0], outcomes[0]], valence[contexts[1], outcomes[1]]}
         crossed = {valence[contexts[0], outcomes[1]], valence[contexts[1], outcomes[0]]}
         if not (len(same) == len(crossed) == 1 and same != crossed):
-            raise UserError(
-                f"quad {quad!r}: valence is no interaction of context and outcome: "
-                "each phrase needs one text of either valence"
+            raise Misfit(
+                members[0].id,
+                f"quad {quad!r}: valence or emotion is no interaction of context and outcome: "
+                "each phrase needs one text of either label",
             )
 
 
 def check_triplets(rows: Iterable[Stimulus]) -> None:
-    """Check that each `scenario` has every arm of the set, all equally often.
+    """Check that each `scenario` has every arm of its set, all equally often.
+
+    A file may hold several sets (column `set`), each with arms of its own.
 
     Raises:
         UserError: an arm is missing or counted unevenly, or some rows with an arm lack a scenario.
     """
-    rows = [row for row in rows if row.arm]
+    with_arm = [row for row in rows if row.arm]
+    for name in dict.fromkeys(row.set for row in with_arm):
+        _check_arms([row for row in with_arm if row.set == name])
+
+
+def _check_arms(rows: list[Stimulus]) -> None:
     arms = sorted({row.arm for row in rows})
     scenarios = _groups(rows, "scenario")
     for scenario, members in scenarios:
         count = Counter(row.arm for row in members)
         if len({count[arm] for arm in arms}) != 1:
             held = ", ".join(f"{count[arm]} {arm}" for arm in arms)
-            raise UserError(
-                f"scenario {scenario!r} has {held}: give each scenario every arm, equally often"
+            raise Misfit(
+                members[0].id,
+                f"scenario {scenario!r} has {held}: give each scenario every arm, equally often",
             )
     if scenarios and (lost := [row for row in rows if not row.scenario]):
-        raise UserError(
-            f"the row {lost[0].id!r} has no scenario and others have: give every row of an arm one"
+        raise Misfit(
+            lost[0].id,
+            f"the row {lost[0].id!r} has no scenario and others have: give every row of an arm one",
         )
 
 
@@ -96,7 +118,9 @@ def _groups(rows: Iterable[Stimulus], column: str) -> list[tuple[str, list[Stimu
 def _check_scenario(kind: str, name: str, members: list[Stimulus]) -> None:
     """Folds keep scenarios whole: a group that spans two would be parted."""
     if len(scenarios := sorted({row.scenario for row in members})) > 1:
-        raise UserError(f"{kind} {name!r} spans the scenarios {scenarios}: give its rows one")
+        raise Misfit(
+            members[0].id, f"{kind} {name!r} spans the scenarios {scenarios}: give its rows one"
+        )
 
 
 def _ids(members: list[Stimulus]) -> str:

@@ -1,0 +1,178 @@
+"""Blind readings: what readers who did not see the label took a text to be about.
+
+A readings file has one row for each reader and text: `text_sha256` (the first 12 hex digits of the
+text's SHA-256, which ties a reading to the very words that were read), `reader`, `round`,
+`emotion` (one of `CHOICES`), and optionally `second`, `valence` and `arousal` (1 to 9), `note`.
+"""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probekit.errors import UserError, unknown
+from probekit.stimuli.reading import stream_rows, unit
+from probekit.stimuli.rows import Stimulus
+
+NOTHING = "nothing_much"
+CHOICES = (
+    "rage",
+    "grief",
+    "terror",
+    "ecstasy",
+    "loathing",
+    "amazement",
+    "admiration",
+    "vigilance",
+    "relief",
+    "amusement",
+    "gratitude",
+    NOTHING,
+    "other",
+)
+"""What a reader chooses from: the labels of the shipped sets, nothing much, something else."""
+COLUMNS = (
+    "id",
+    "text_sha256",
+    "round",
+    "reader",
+    "kind",
+    "emotion",
+    "second",
+    "valence",
+    "arousal",
+    "note",
+)
+"""Columns of a readings file; `kind` is "person" or "language_model"."""
+SCALE = (1.0, 9.0)
+READ_COLUMNS = ("read_emotion", "readers", "read_valence", "read_arousal")
+"""Columns that `summarise` adds to rows."""
+
+
+def text_hash(text: str) -> str:
+    """The first 12 hex digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reader's answer to one text; a rating that was not given is NaN."""
+
+    text_sha256: str
+    reader: str
+    round: int
+    emotion: str
+    kind: str = "person"
+    second: str = ""
+    valence: float = np.nan
+    arousal: float = np.nan
+    note: str = ""
+    id: str = ""
+
+
+def read_readings(path: Path) -> list[Reading]:
+    """The readings of a CSV file.
+
+    Raises:
+        UserError: a row lacks a column, or holds an answer that was not on offer.
+    """
+    return [_reading(f"{path}, {unit(path)} {number}", row) for number, row in stream_rows(path)]
+
+
+def _reading(where: str, row: dict[str, str]) -> Reading:
+    for name in ("text_sha256", "reader", "emotion"):
+        if not row.get(name):
+            raise UserError(f"{where}: no {name!r}: give text_sha256, reader and emotion")
+    for name in ("emotion", "second"):
+        if row.get(name) and row[name] not in CHOICES:
+            raise UserError(f"{where}: {unknown(name, row[name], CHOICES)}")
+    try:
+        ratings = {
+            name: float(row[name]) if row.get(name) else np.nan for name in ("valence", "arousal")
+        }
+        count = int(row.get("round") or 1)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}: give numbers") from error
+    for name, value in ratings.items():
+        if not (np.isnan(value) or SCALE[0] <= value <= SCALE[1]):
+            raise UserError(f"{where}: {name} is {value:g}: the scale is 1 to 9")
+    return Reading(
+        text_sha256=row["text_sha256"],
+        reader=row["reader"],
+        round=count,
+        emotion=row["emotion"],
+        kind=row.get("kind") or "person",
+        second=row.get("second") or "",
+        valence=ratings["valence"],
+        arousal=ratings["arousal"],
+        note=row.get("note") or "",
+        id=row.get("id") or "",
+    )
+
+
+def write_readings(path: Path, readings: Iterable[Reading]) -> None:
+    """Write readings with exactly `COLUMNS`, atomically."""
+    from probekit.runs import atomic_write, cell
+
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for reading in readings:
+            writer.writerow([cell(getattr(reading, name)) for name in COLUMNS])
+
+
+def summarise(
+    texts: Sequence[Stimulus], readings: Iterable[Reading]
+) -> dict[str, dict[str, object]]:
+    """Columns that readings add to a row, by its id.
+
+    `read_emotion` is the choice of most readers (empty on a tie), `read_valence` and
+    `read_arousal` are means over readers, `readers` counts them. Of several rounds, readings of
+    the text as it stands count, whatever their round.
+    """
+    by_text: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_text.setdefault(reading.text_sha256, []).append(reading)
+    added: dict[str, dict[str, object]] = {}
+    for row in texts:
+        given = by_text.get(text_hash(row.text))
+        if not given:
+            continue
+        ranked = Counter(reading.emotion for reading in given).most_common()
+        tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
+        columns: dict[str, object] = {
+            "read_emotion": "" if tie else ranked[0][0],
+            "readers": len({reading.reader for reading in given}),
+        }
+        for name in ("valence", "arousal"):
+            values = [getattr(reading, name) for reading in given]
+            known = [value for value in values if not np.isnan(value)]
+            if known:
+                columns[f"read_{name}"] = float(np.mean(known))
+        added[row.id] = columns
+    return added
+
+
+def matrix(
+    texts: Sequence[Stimulus], readings: Iterable[Reading], column: str
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Rater slots and `[rater, item]` values of one column, NaN where a rater gave none.
+
+    Labels are numbered by their place in `CHOICES`.
+    """
+    place = {text_hash(row.text): number for number, row in enumerate(texts)}
+    table: dict[str, NDArray[np.float64]] = {}
+    for reading in readings:
+        if reading.text_sha256 not in place:
+            continue
+        values = table.setdefault(reading.reader, np.full(len(texts), np.nan))
+        given = getattr(reading, column)
+        values[place[reading.text_sha256]] = (
+            CHOICES.index(given) if isinstance(given, str) else given
+        )
+    return list(table), np.stack(list(table.values())) if table else np.empty((0, len(texts)))
