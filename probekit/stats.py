@@ -7,6 +7,8 @@ so that every figure of one data set is computed on the same draws and differenc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -190,6 +192,48 @@ class Estimate:
             tail = min((rest <= 0).sum(), (rest >= 0).sum())
             p = min(1.0, 2 * (tail + 1) / (len(rest) + 1))
         return Estimate(float(draws[0]), float(low), float(high), p)
+
+
+def krippendorff_alpha(
+    ratings: Floats, level: Literal["nominal", "interval"], weights: Floats | None = None
+) -> Floats:
+    """Krippendorff's alpha `[draw]`: 1 full agreement, 0 that of chance (Krippendorff 2011).
+
+    Args:
+        ratings: `[rater, item]`, NaN where a rater gave none; labels as numbers.
+        level: how two values differ: "nominal" (or not), or by their squared distance.
+        weights: `[draw, item]`; default one draw of ones.
+
+    Returns:
+        NaN where all values are equal, or no item has two.
+    """
+    weights = np.ones((1, ratings.shape[1])) if weights is None else weights
+    given = ~np.isnan(ratings)
+    usable = given.sum(0) >= 2
+    values, counts = np.unique(ratings[:, usable][given[:, usable]]), given.sum(0)[usable]
+    # [item, value]: how often each value was given to each item.
+    table = (ratings[:, usable, None] == values).sum(0).astype(np.float64)
+    distance = (values[:, None] - values[None]) ** 2
+    if level == "nominal":
+        distance = (distance > 0).astype(np.float64)
+    within = np.einsum("ia,ab,ib->i", table, distance, table) / (counts - 1)
+    total = weights[:, usable] @ table
+    pairs = total.sum(1)
+    observed = weights[:, usable] @ within / pairs
+    expected = np.einsum("wa,ab,wb->w", total, distance, total) / (pairs * (pairs - 1))
+    ratio = np.divide(observed, expected, out=np.full(len(pairs), np.nan), where=expected > 0)
+    return 1 - ratio
+
+
+def smallest_effect(null: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The smallest distance from chance that would be found with this power, two-sided.
+
+    From the spread of the permutation null, taken as normal: `(z_power + z_(1 - alpha/2)) · sd`
+    (Cohen 1988, chapter 1).
+    """
+    normal = NormalDist()
+    z = normal.inv_cdf(power) + normal.inv_cdf(1 - alpha / 2)
+    return float(z * np.std(np.asarray(null, dtype=np.float64), ddof=1))
 
 
 def permutation_p(observed: float, null: ArrayLike) -> float:

@@ -76,6 +76,7 @@ def test_all_baselines_in_order_with_finite_rows(model):
     assert {each.name for each in found if not each.standardize} == {
         "bag_of_words",
         "ngrams",
+        "char_ngrams",
         "stop_words",
     }
 

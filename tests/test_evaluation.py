@@ -69,10 +69,7 @@ class Block:
             for i in range(len(task.targets))
         ]  # fmt: skip
         self.scorers = [Scorer(task, t, self.folds, N_DRAWS, 0) for t in task.targets]
-        self.picked = [
-            composite(words, reference(words), scorer.strata)
-            for words, scorer in zip(self.words, self.scorers, strict=True)
-        ]
+        self.picked = [composite(words, reference(words)) for words in self.words]
 
     def rows(self, place=0):
         text = self.picked[place]
@@ -163,7 +160,7 @@ def test_above_text_is_the_paired_difference(block, place):
         above = only(rows, metric="auroc_above_text", layer=layer)
         probe = only(rows, condition="probe", metric="auroc", layer=layer)
         assert above["value"] == pytest.approx(probe["value"] - said)
-        gap = scorer.auroc_draws(p) - scorer.auroc_draws(text)
+        gap = scorer.primary(p) - scorer.primary(text)
         low, high = np.quantile(gap[1:], [0.025, 0.975])
         assert above["low"] == pytest.approx(min(low, gap[0]))
         assert above["high"] == pytest.approx(max(high, gap[0]))
@@ -255,7 +252,14 @@ def test_baseline_rows_name_each_method_and_the_reference():
 def made(inner, nested):
     nothing = np.zeros(0)
     return CrossValidated(
-        nothing, nothing, np.array(nested)[:, None], nothing, np.array(inner), nothing, nothing, nothing
+        rows=nothing,
+        predictions=nothing,
+        nested=np.array(nested)[:, None],
+        layers=nothing,
+        inner=np.array(inner),
+        strata=np.array([1, 0, 2, 1]),
+        null=nothing,
+        null_nested=nothing,
     )
 
 
@@ -266,7 +270,7 @@ def test_the_reference_is_chosen_fold_by_fold_and_the_first_wins_a_tie():
     }
     chosen = reference(results)
     assert chosen.tolist() == ["one", "two", "one"]
-    picked = composite(results, chosen, np.array([1, 0, 2, 1]))
+    picked = composite(results, chosen)
     assert picked[:, 0].tolist() == [10, 2, 3, 40]
 
 
@@ -277,7 +281,7 @@ def test_the_keyword_effect_is_paired_over_scenarios():
         for b in (free, rich)
     ]
     np.testing.assert_array_equal(*weights)  # A scenario is drawn equally often in both.
-    one, two = (b.scorers[0].auroc_draws(b.probes[0].nested) for b in (rich, free))
+    one, two = (b.scorers[0].primary(b.probes[0].nested) for b in (rich, free))
     row = keyword_effect_row(rich.scorers[0], one, two)
     assert set(row) <= set(COLUMNS)
     assert (row["condition"], row["method"], row["metric"]) == (

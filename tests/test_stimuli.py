@@ -151,7 +151,7 @@ def test_refuses_what_is_not_there(tmp_path):
 
 def test_refuses_unknown_extension_before_reading(tmp_path):
     path = write(tmp_path / "t.txt", b"\xff")
-    refused(lambda: stream_rows(path), "t.txt", "'.txt'", ".jsonl, .csv or .parquet")
+    refused(lambda: stream_rows(path), "t.txt", "'.txt'", ".jsonl, .csv, .tsv or .parquet")
 
 
 @pytest.mark.parametrize(

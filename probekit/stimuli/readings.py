@@ -3,6 +3,7 @@
 A readings file has one row for each reader and text: `text_sha256` (the first 12 hex digits of the
 text's SHA-256, which ties a reading to the very words that were read), `reader`, `round`,
 `emotion` (one of `CHOICES`), and optionally `second`, `valence` and `arousal` (1 to 9), `note`.
+Where two people of one text are asked about, `about` is `a` or `b`.
 """
 
 import csv
@@ -42,6 +43,7 @@ COLUMNS = (
     "round",
     "reader",
     "kind",
+    "about",
     "emotion",
     "second",
     "valence",
@@ -50,7 +52,11 @@ COLUMNS = (
 )
 """Columns of a readings file; `kind` is "person" or "language_model"."""
 SCALE = (1.0, 9.0)
-READ_COLUMNS = ("read_emotion", "readers", "read_valence", "read_arousal")
+READ_COLUMNS = tuple(
+    f"{name}{about}"
+    for about in ("", "_a", "_b")
+    for name in ("read_emotion", "readers", "read_valence", "read_arousal")
+)
 """Columns that `summarise` adds to rows."""
 
 
@@ -68,6 +74,7 @@ class Reading:
     round: int
     emotion: str
     kind: str = "person"
+    about: str = ""
     second: str = ""
     valence: float = np.nan
     arousal: float = np.nan
@@ -107,6 +114,7 @@ def _reading(where: str, row: dict[str, str]) -> Reading:
         round=count,
         emotion=row["emotion"],
         kind=row.get("kind") or "person",
+        about=row.get("about") or "",
         second=row.get("second") or "",
         valence=ratings["valence"],
         arousal=ratings["arousal"],
@@ -132,47 +140,50 @@ def summarise(
     """Columns that readings add to a row, by its id.
 
     `read_emotion` is the choice of most readers (empty on a tie), `read_valence` and
-    `read_arousal` are means over readers, `readers` counts them. Of several rounds, readings of
-    the text as it stands count, whatever their round.
+    `read_arousal` are means over readers, `readers` counts them; about one of two people, the
+    names end in `_a` or `_b`. Readings of the text as it stands count, whatever their round.
     """
-    by_text: dict[str, list[Reading]] = {}
+    by_text: dict[tuple[str, str], list[Reading]] = {}
     for reading in readings:
-        by_text.setdefault(reading.text_sha256, []).append(reading)
+        by_text.setdefault((reading.text_sha256, reading.about), []).append(reading)
     added: dict[str, dict[str, object]] = {}
     for row in texts:
-        given = by_text.get(text_hash(row.text))
-        if not given:
-            continue
-        ranked = Counter(reading.emotion for reading in given).most_common()
-        tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
-        columns: dict[str, object] = {
-            "read_emotion": "" if tie else ranked[0][0],
-            "readers": len({reading.reader for reading in given}),
-        }
-        for name in ("valence", "arousal"):
-            values = [getattr(reading, name) for reading in given]
-            known = [value for value in values if not np.isnan(value)]
-            if known:
-                columns[f"read_{name}"] = float(np.mean(known))
-        added[row.id] = columns
+        for about in ("", "a", "b"):
+            if given := by_text.get((text_hash(row.text), about)):
+                end = f"_{about}" if about else ""
+                told = {f"{name}{end}": value for name, value in _columns(given).items()}
+                added.setdefault(row.id, {}).update(told)
     return added
 
 
+def _columns(given: list[Reading]) -> dict[str, object]:
+    ranked = Counter(reading.emotion for reading in given).most_common()
+    tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
+    columns: dict[str, object] = {
+        "read_emotion": "" if tie else ranked[0][0],
+        "readers": len({reading.reader for reading in given}),
+    }
+    for name in ("valence", "arousal"):
+        values = [getattr(reading, name) for reading in given]
+        known = [value for value in values if not np.isnan(value)]
+        if known:
+            columns[f"read_{name}"] = float(np.mean(known))
+    return columns
+
+
 def matrix(
-    texts: Sequence[Stimulus], readings: Iterable[Reading], column: str
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Rater slots and `[rater, item]` values of one column, NaN where a rater gave none.
+    readings: Sequence[Reading], column: str
+) -> tuple[list[tuple[str, str]], NDArray[np.float64]]:
+    """Items (text hash, person asked about), and `[rater, item]` values, NaN where none is given.
 
     Labels are numbered by their place in `CHOICES`.
     """
-    place = {text_hash(row.text): number for number, row in enumerate(texts)}
-    table: dict[str, NDArray[np.float64]] = {}
+    items = list(dict.fromkeys((reading.text_sha256, reading.about) for reading in readings))
+    raters = list(dict.fromkeys(reading.reader for reading in readings))
+    table = np.full((len(raters), len(items)), np.nan)
+    place = {item: number for number, item in enumerate(items)}
     for reading in readings:
-        if reading.text_sha256 not in place:
-            continue
-        values = table.setdefault(reading.reader, np.full(len(texts), np.nan))
         given = getattr(reading, column)
-        values[place[reading.text_sha256]] = (
-            CHOICES.index(given) if isinstance(given, str) else given
-        )
-    return list(table), np.stack(list(table.values())) if table else np.empty((0, len(texts)))
+        value = CHOICES.index(given) if isinstance(given, str) else given
+        table[raters.index(reading.reader), place[reading.text_sha256, reading.about]] = value
+    return items, table
