@@ -81,11 +81,17 @@ def text_baselines(
         model: gives the input embeddings and the surprisal.
         surprisals: `[item][token]` from `token_surprisals`, if already computed.
     """
+    return [*word_baselines(texts), *model_baselines(texts, model, surprisals)]
+
+
+def model_baselines(
+    texts: Sequence[str], model: Model, surprisals: Sequence[Floats] | None = None
+) -> list[Baseline]:
+    """The baselines that need a model: mean input embedding, surprisal."""
     if surprisals is None:
         surprisals = token_surprisals(model, texts)
     static = Baseline("static_embedding", static_embeddings(model, texts))
-    summaries = np.array([_summary(values) for values in surprisals])
-    return [*word_baselines(texts), static, Baseline("surprisal", summaries)]
+    return [static, Baseline("surprisal", np.array([_summary(values) for values in surprisals]))]
 
 
 def word_baselines(texts: Sequence[str]) -> list[Baseline]:

@@ -21,11 +21,11 @@ from typing import Any
 from probekit import runs
 from probekit.baselines import Baseline, word_baselines
 from probekit.errors import UserError, unknown
-from probekit.lint import texts
+from probekit.lint import agreement, texts
 from probekit.lint.texts import Measured
 from probekit.lint.words import Design, Words, measure
 from probekit.plots import number
-from probekit.stimuli import StimulusSet, locate, read_datasheet
+from probekit.stimuli import StimulusSet, locate, read_datasheet, read_readings
 
 __all__ = ["CHECKS", "Design", "Finding", "Measured", "Words", "lint", "measure"]
 
@@ -104,6 +104,7 @@ def lint(
     *,
     design: Design = DESIGN,
     extra: Sequence[Baseline] = (),
+    readings: Sequence[Path] = (),
     progress: runs.Progress = lambda *_: None,
 ) -> list[Finding]:
     """Measure a set and hold its datasheet's claims against the figures.
@@ -112,18 +113,20 @@ def lint(
         name_or_path: a shipped set or a file.
         design: sizes of the validation.
         extra: baselines that need a model, with features of the set's texts in their order.
+        readings: files of blind readings, beside the one that lies with the set.
         progress: receives what is done.
 
     Raises:
         UserError: the set or its datasheet is not as it should be.
     """
     stimuli = StimulusSet.load(name_or_path)
-    claims = dict(read_datasheet(locate(name_or_path)).get("claims") or {})
+    path = locate(name_or_path)
+    claims = dict(read_datasheet(path).get("claims") or {})
     about_words = claims.pop("words_alone", [])
     for name in claims:
         if name not in CHECKS:
             raise unknown("claim", name, [*CHECKS, "words_alone"])
-    found = list(_of_texts(stimuli, claims))
+    found = [*_of_texts(stimuli, claims), *_of_readers(stimuli, path, readings)]
     try:
         figures = list(measure(stimuli, [*word_baselines(stimuli.texts), *extra], design, progress))
     except UserError as error:
@@ -145,6 +148,14 @@ def _of_texts(stimuli: StimulusSet, claims: Mapping[str, Any]) -> Iterator[Findi
             yield Finding(
                 told, f"{value:.3g}", value, *_judged(value, bounds), where=measured.where
             )
+
+
+def _of_readers(stimuli: StimulusSet, path: Path, files: Sequence[Path]) -> Iterator[Finding]:
+    own = path.with_name("readings.csv")
+    beside = [own] if path.name == "stimuli.jsonl" and own.is_file() else []
+    readings = [reading for file in (*beside, *files) for reading in read_readings(file)]
+    for name, said in agreement.lines(stimuli, readings):
+        yield Finding(name, said, float("nan"))
 
 
 def _of_words(figures: Sequence[Words], claims: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

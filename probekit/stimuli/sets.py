@@ -171,7 +171,7 @@ class StimulusSet:
     @property
     def splits(self) -> list[str]:
         """The parts that the set is divided into for good, such as dev and test; often none."""
-        return sorted(set(self.column("split")) - {""})
+        return sorted({row.split for row in self.rows} - {""})
 
     def warn_if_test(self, what: str) -> None:
         """Warn if `what` (a layer, a penalty, a dose) is about to be chosen on test rows."""

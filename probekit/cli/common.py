@@ -1,0 +1,77 @@
+"""What the commands share: the application, its options, consoles, progress bars."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from probekit import runs
+
+if TYPE_CHECKING:
+    from probekit.models import Model
+
+app = typer.Typer(
+    help="Show how emotion works inside a language model, beside what words alone achieve.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out, err = Console(), Console(stderr=True)
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A bundled name, a local folder, or a Hub id.")
+]
+Sites = Annotated[
+    str,
+    typer.Option(help="Sites, comma-separated: kinds (all layers), or one as resid_post.3."),
+]
+Pooling = Annotated[
+    str, typer.Option(help="Poolings, comma-separated: last, mean, or a token's index such as -2.")
+]
+TemplateName = Annotated[
+    str, typer.Option(help="none, chat, feeling, two-shot, or a file that holds {text} once.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts longer than the context.")]
+
+
+def split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def say(line: str) -> None:
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def load(name: str, device: str, dtype: str) -> "Model":
+    """Load a model without the chatter of the libraries below."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="transformers|transformer_lens")
+    from probekit.models import load_model
+
+    return load_model(name, device=device, dtype=dtype, say=say)
+
+
+@contextmanager
+def bars() -> Iterator[runs.Progress]:
+    """Progress bars on standard error, one a stage."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.completed:.0f}")]
+    with Progress(*columns, TimeElapsedColumn(), console=err) as shown:
+        known: dict[str, Any] = {}
+
+        def progress(stage: str, done: float, total: float) -> None:
+            if stage not in known:
+                known[stage] = shown.add_task(stage, total=total or None)
+            shown.update(known[stage], completed=done)
+
+        yield progress
