@@ -115,7 +115,8 @@ def test_rows_use_known_columns_and_intervals_hold_their_value(block, place):
 @pytest.mark.parametrize(("block", "place"), BLOCKS)
 def test_every_layer_and_the_headline_have_the_same_metrics(block, place):
     rows = block().rows(place)
-    metrics = ["auroc", "accuracy", "brier"] + ["forced_choice"] * (block is reception)
+    metrics = ["auroc", "accuracy", "brier"]
+    metrics += ["false_alarm", "forced_choice"] if block is reception else []
     for layer in ["", *LAYERS]:
         there = [r for r in rows if r.get("layer") == layer]
         assert [r["metric"] for r in there if r["condition"] == "probe"] == [
@@ -237,7 +238,13 @@ def test_calibration_is_reported_from_two_hundred_items():
 def test_baseline_rows_name_each_method_and_the_reference():
     block = reception()
     rows = list(baseline_rows(block.scorers[0], block.words[0], block.picked[0]))
-    assert [row["metric"] for row in rows] == ["auroc", "accuracy", "brier", "forced_choice"] * 3
+    assert [row["metric"] for row in rows] == [
+        "auroc",
+        "accuracy",
+        "brier",
+        "false_alarm",
+        "forced_choice",
+    ] * 3
     assert list(dict.fromkeys(r["method"] for r in rows)) == [
         "bag_of_words",
         "surface",

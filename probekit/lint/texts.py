@@ -175,7 +175,8 @@ def association(stimuli: StimulusSet, factor: Callable[[Stimulus], str]) -> Meas
     """
     seen: dict[str, tuple[str, str]] = {}
     for row in stimuli.rows:
-        if row.emotion not in ("", "neutral") and (value := factor(row)):
+        # The texts of a quad have several emotions, and so nothing to be confounded with.
+        if row.emotion not in ("", "neutral") and not row.quad and (value := factor(row)):
             seen.setdefault(row.pair or row.scenario or row.id, (row.emotion, value))
     emotions, values = (sorted({pair[i] for pair in seen.values()}) for i in (0, 1))
     if len(emotions) < 2 or len(values) < 2:

@@ -67,7 +67,7 @@ def _probe_sections(run: Run) -> list[Section]:
             "above-text",
             "Above text",
             [above] if above else [],
-            "The probe’s AUROC minus that of words alone, on the same folds. A bar that crosses 0 "
+            "The probe’s figure minus that of words alone, on the same folds. A bar that crosses 0 "
             "shows nothing beyond the words.",
             "Missing: no text baseline was run, so nothing stands above text.",
         ),
@@ -86,6 +86,7 @@ def _probe_sections(run: Run) -> list[Section]:
             "What a probe learned on one arm, tested on the same arm and on the other.",
             "Missing: transfer needs two arms, and this run has one.",
         ),
+        Section("alarms", "False alarms", sections.alarms(run)),
         drawn(
             "confusion",
             "Which emotion is taken for which",

@@ -22,6 +22,7 @@ from probekit.report.results import (
     CHOSEN_LAYER,
     IN_TEXT,
     KEYWORD_EFFECT,
+    MEASURES,
     NULL,
     PROBE,
     REFERENCE,
@@ -101,19 +102,23 @@ class Figure:
 def above_text(run: Run) -> Figure | None:
     """*Above text* of every question, one view a block."""
 
-    def view(block: Block) -> View | None:
-        asked = [q for q in run.questions if run.row(q, block, ABOVE)]
+    measures = [m for m in MEASURES if any(q.measure == m for q in run.questions)]
+
+    def view(measure: str, block: Block) -> View | None:
+        asked = [q for q in run.questions if q.measure == measure and run.row(q, block, ABOVE)]
         if not asked:
             return None
         forest = Forest(
             [capital(say_question(q)) for q in asked],
             [run.estimate(q, block, ABOVE) for q in asked],
-            "AUROC above text",
+            f"{MEASURES[measure]} above text",
         )
         text = f"Intervals at {say_block(block)}: {_sides(forest)}. Each figure is in the table."
-        return View("", say_block(block), forest, text)
+        group = MEASURES[measure] if len(measures) > 1 else ""
+        return View(group, say_block(block), forest, text)
 
-    return _figure("above", "Probe minus words alone, with intervals", map(view, run.blocks))
+    views = [view(measure, block) for measure in measures for block in run.blocks]
+    return _figure("above", "Probe minus words alone, with intervals", views)
 
 
 def keyword_effect(run: Run) -> Figure | None:
@@ -156,7 +161,8 @@ def _topic_curves(run: Run, place: int, set_name: str, task: str) -> Figure | No
     for pooling in dict.fromkeys(block.pooling for block in run.blocks):
         blocks = [block for block in run.blocks if block.pooling == pooling]
         views += [_curves(run, q, blocks) for q in asked if len(blocks) > 1]
-    title = f"{capital(say_topic(set_name, task))}: AUROC over layers"
+    measure = MEASURES[asked[0].measure]
+    title = f"{capital(say_topic(set_name, task))}: {measure} over layers"
     return _figure(f"layers-{place}", title, views)
 
 
@@ -170,7 +176,7 @@ def _curves(run: Run, question: Question, blocks: list[Block]) -> View | None:
     reference = run.row(question, IN_TEXT, REFERENCE)
     data = LayerCurves(
         series,
-        "AUROC",
+        MEASURES[question.measure],
         reference=reference.estimate if reference else None,
         null=Series("null", [*null], [*null.values()]) if null else None,
     )

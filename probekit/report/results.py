@@ -12,6 +12,8 @@ from probekit.plots import Estimate
 from probekit.runs import COLUMNS, MANIFEST, RESULTS, read_json
 
 NOTHING = Estimate(None)
+ALARM = "complex_neutral"
+"""The target of false alarms: vivid texts with nothing at stake."""
 
 
 class Question(NamedTuple):
@@ -21,6 +23,7 @@ class Question(NamedTuple):
     task: str
     source: str
     target: str
+    measure: str = "auroc"
 
     @property
     def within(self) -> bool:
@@ -42,6 +45,13 @@ class Kind(NamedTuple):
     method: str = "logistic"
     condition: str = "probe"
 
+
+MEASURES = {
+    "auroc": "AUROC",
+    "spearman": "rank correlation",
+    "cross_entropy": "cross-entropy",
+}
+"""What answers a question: classes, ratings, or soft labels. The last is better when smaller."""
 
 IN_TEXT = Block()
 PROBE, ABOVE, CHOSEN_LAYER = Kind(), Kind("auroc_above_text"), Kind("chosen_layer")
@@ -65,6 +75,7 @@ class Row(NamedTuple):
     n: int | None
     clusters: int | None
     k: int | None
+    split: str = "all"
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class Run:
         index: dict[tuple[Any, ...], Row] = {}
         for row in self.rows:
             # Confusion rows differ in emotion and unit only, and are read by `confusion`.
-            if row.kind.metric == "confusion":
+            if row.kind.metric == "confusion" or _alarm(row):
                 continue
             key = row[:4]
             if key in index:
@@ -143,6 +154,24 @@ class Run:
         return tuple(q for q in within if q.source == "keyword_free" or q[:2] not in free)
 
     @cached_property
+    def alarms(self) -> tuple[Row, ...]:
+        """False alarms on vivid neutral texts, of the words and of the probes at the primary block.
+
+        Each has its set and the arm that was learned from in its question.
+        """
+        found = [row for row in self.rows if row.question.target == ALARM]
+        return tuple(row for row in found if row.block in (IN_TEXT, self.primary))
+
+    @cached_property
+    def held_out(self) -> tuple[str, ...]:
+        """Sets whose figures are those of a test split."""
+        return _distinct(
+            row.question.set
+            for row in self.rows
+            if row.split == "test" and row.question.target != ALARM
+        )
+
+    @cached_property
     def sets(self) -> tuple[str, ...]:
         """Names of the stimulus sets, as they come in the results."""
         return _distinct(question.set for question in self.questions)
@@ -172,7 +201,15 @@ def read_run(folder: Path) -> Run:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict):
         raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
-    return Run(manifest, tuple(_read_rows(folder / RESULTS)))
+    rows = list(_read_rows(folder / RESULTS))
+    # Where a set has a test split, that is what the page shows; the rest stays in the table.
+    tested = {row.question.set for row in rows if row.split == "test" and not _alarm(row)}
+    shown = [row for row in rows if row.question.set not in tested or row.split == "test"]
+    return Run(manifest, tuple(shown))
+
+
+def _alarm(row: Row) -> bool:
+    return row.question.target == ALARM
 
 
 def _read_rows(path: Path) -> Iterable[Row]:
@@ -180,24 +217,33 @@ def _read_rows(path: Path) -> Iterable[Row]:
         reader = csv.DictReader(file)
         if absent := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise UserError(f"{path} lacks the columns {', '.join(absent)}: run again")
-        for cells in reader:
-            try:
-                yield _read_row(cells)
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{path}, line {reader.line_num}: {error}") from error
+        table = [(reader.line_num, cells) for cells in reader]
+    measures = {
+        (cells["set"], cells["task"]): cells["metric"]
+        for _, cells in table
+        if cells["metric"] in MEASURES
+    }
+    for line, cells in table:
+        try:
+            yield _read_row(cells, measures.get((cells["set"], cells["task"]), "auroc"))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}, line {line}: {error}") from error
 
 
-def _read_row(cells: dict[str, str]) -> Row:
+def _read_row(cells: dict[str, str], measure: str) -> Row:
     def real(name: str) -> float | None:
         return float(cells[name]) if cells[name] else None
 
     def whole(name: str) -> int | None:
         return int(cells[name]) if cells[name] else None
 
+    # The figure that answers a question has one name here, whatever it measures.
+    metric = cells["metric"].replace(measure, "auroc") if measure != "auroc" else cells["metric"]
+    method = PROBE.method if cells["condition"] == PROBE.condition else cells["method"]
     return Row(
-        question=Question(cells["set"], cells["task"], cells["source"], cells["target"]),
+        question=Question(cells["set"], cells["task"], cells["source"], cells["target"], measure),
         block=Block(cells["site"], cells["pooling"]),
-        kind=Kind(cells["metric"], cells["method"], cells["condition"]),
+        kind=Kind(metric, method, cells["condition"]),
         layer=whole("layer"),
         emotion=cells["emotion"],
         unit=cells["unit"],
@@ -207,4 +253,5 @@ def _read_row(cells: dict[str, str]) -> Row:
         n=whole("n"),
         clusters=whole("clusters"),
         k=whole("k"),
+        split=cells["split"],
     )

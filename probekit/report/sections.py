@@ -10,6 +10,8 @@ from probekit.report.results import (
     ABOVE,
     CHOSEN_LAYER,
     IN_TEXT,
+    MEASURES,
+    NOTHING,
     NULL,
     PROBE,
     REFERENCE,
@@ -86,7 +88,7 @@ def _finding(run: Run, question: Question) -> Html:
     above = run.estimate(question, run.primary, ABOVE)
     null = run.estimate(question, run.primary, NULL)
     figures = joined(
-        ": AUROC ",
+        f": {MEASURES[question.measure]} ",
         _shown(probe),
         "; words alone ",
         _shown(words) if words.value is not None else "not measured",
@@ -118,9 +120,48 @@ def verdict(above: Estimate) -> str:
 
 def cautions(run: Run) -> Html:
     """What the size of the run allows: clusters, permutations, the smallest p."""
-    said = [_about_classes(run), _about_clusters(run), _about_permutations(run)]
+    said = [_about_split(run), _about_classes(run), _about_clusters(run), _about_permutations(run)]
     notes = [str(note) for note in run.manifest.get("notes") or ()]
     return tag("ul", *[tag("li", text) for text in [*said, *notes] if text], class_="cautions")
+
+
+def _about_split(run: Run) -> str:
+    if not run.held_out:
+        return ""
+    sets = listed([say(name) for name in run.held_out])
+    return (
+        f"Figures of {sets} are those of the test split: learned and chosen on dev alone. Whoever "
+        "chooses anything by them has used the test split up. The figures of dev, each fold "
+        "predicted by the others, stand in results.csv."
+    )
+
+
+def alarms(run: Run) -> Html:
+    """How often neutral texts are called emotional: vivid ones, and the set's own."""
+    if not run.alarms:
+        return tag("p", "Missing: no reception probe was run, or without these.", class_="absent")
+    items = []
+    for question in dict.fromkeys(row.question for row in run.alarms):
+        said = {row.kind.method: row.estimate for row in run.alarms if row.question == question}
+        own = question._replace(target=question.source)
+        probe = said.get("probe", NOTHING)
+        parts = [
+            tag("strong", capital(say_question(own))),
+            f": of {_alarm_count(run, question)} vivid neutral texts, words alone call ",
+            _shown(said.get("words", NOTHING)),
+            " emotional, the probe ",
+            _shown(probe) if probe.value is not None else "not measured",
+            "; of the set’s own neutral texts, the probe ",
+            _shown(run.estimate(own, run.primary, Kind("false_alarm"))),
+            ".",
+        ]
+        items.append(tag("li", tag("p", *parts)))
+    return tag("ul", *items, class_="findings")
+
+
+def _alarm_count(run: Run, question: Question) -> str:
+    counts = [row.n for row in run.alarms if row.question == question]
+    return str(counts[0]) if counts[0] else MISSING
 
 
 def _about_classes(run: Run) -> str:
@@ -166,8 +207,15 @@ def drawn(figures: Sequence[Figure], intro: str, absent: str) -> Html:
 
 def table(run: Run) -> Html:
     """Every block's headline figures, under the baselines that stand beside them."""
-    heads = ("AUROC", "Above text", "Chance", "Accuracy", "Brier", "Forced choice")
-    columns = [*heads, "p of AUROC", "q of AUROC", "p above text", "Layer", "Texts", "Clusters"]
+    heads = (
+        "AUROC, or the measure named",
+        "Above text",
+        "Chance",
+        "Accuracy",
+        "Brier",
+        "Forced choice",
+    )
+    columns = [*heads, "p", "q", "p above text", "Layer", "Texts", "Clusters"]
     head = tag("tr", *[tag("th", name, scope="col") for name in ("Figure", *columns)])
     groups = [_group(run, question, len(columns)) for question in run.questions]
     caption = tag(

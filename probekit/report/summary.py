@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from probekit.plots import Estimate
-from probekit.report.results import ABOVE, IN_TEXT, NULL, PROBE, REFERENCE, read_run
+from probekit.report.results import ABOVE, IN_TEXT, MEASURES, NULL, PROBE, REFERENCE, read_run
 
 COLUMNS = ("question", "pooling", "words", "probe", "above text", "chance")
 SHORT = {"keyword_free": "free", "keyword_rich": "rich"}
@@ -23,6 +23,8 @@ def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, 
                 continue
             arms = [SHORT.get(arm, arm) for arm in (question.source, question.target) if arm]
             label = f" {question.task} {'→'.join(dict.fromkeys(arms))}"
+            if question.measure != "auroc":
+                label = f"{label.rstrip()}, {MEASURES[question.measure]}"
             words = run.estimate(question, IN_TEXT, REFERENCE)
             rows += [
                 (
@@ -36,7 +38,8 @@ def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, 
                 for block in run.blocks
                 if block.site == site
             ]
-    return f"AUROC at {site}; layer and C chosen in inner folds", COLUMNS, rows
+    chosen = "on dev, figures of test" if run.held_out else "in inner folds"
+    return f"AUROC at {site}; layer and C chosen {chosen}", COLUMNS, rows
 
 
 def _value(estimate: Estimate) -> str:

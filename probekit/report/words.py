@@ -1,6 +1,6 @@
 """How names in the results are said to a reader."""
 
-from probekit.report.results import Block, Question
+from probekit.report.results import MEASURES, Block, Question
 
 SAID = {
     "keyword_free": "keyword-free",
@@ -8,6 +8,8 @@ SAID = {
     "crossed": "crossed quads",
     "bag_of_words": "bag of words",
     "ngrams": "1–2-grams",
+    "char_ngrams": "character n-grams",
+    "complex_neutral": "vivid neutral texts",
     "stop_words": "stop words alone",
     "surface": "surface counts",
     "lexicon": "valence lexicon",
@@ -31,9 +33,9 @@ GLOSSARY = (
     ("Keyword effect", "AUROC on the keyword-rich arm minus AUROC on the keyword-free arm."),
     (
         "Text baseline",
-        "a classifier on the words instead of the layers: bag of words, 1–2-grams, stop words, "
-        "surface counts, a valence lexicon, static embeddings, surprisal. “Words alone” is the "
-        "one of them that did best in inner folds.",
+        "a classifier on the words instead of the layers: bag of words, 1–2-grams, character "
+        "n-grams, stop words, surface counts, a valence lexicon, static embeddings, surprisal. "
+        "“Words alone” is the one of them that did best in inner folds.",
     ),
     (
         "Above text",
@@ -49,6 +51,16 @@ GLOSSARY = (
         "AUROC",
         "the chance that a text of the class is scored above one outside it; with several classes, "
         "the mean over classes.",
+    ),
+    (
+        "False alarm",
+        "a neutral text that is called emotional. Vivid texts with nothing at stake are read by "
+        "every reception probe, which never learns from them.",
+    ),
+    (
+        "Rank correlation, cross-entropy",
+        "what stands in the place of AUROC for ratings (Spearman’s, within folds) and for soft "
+        "labels (in nats; smaller is better, and above text is what the probe saves).",
     ),
     (
         "Forced choice",
@@ -89,7 +101,8 @@ def say_question(question: Question) -> str:
     """`reception on keyword-free vignettes`; `reception, keyword-rich → keyword-free vignettes`."""
     joint = " on" if question.within else ","
     words = (say(question.task) + joint, say_arms(question), say(question.set))
-    return " ".join(word for word in words if word)
+    measure = "" if question.measure == "auroc" else f", {MEASURES[question.measure]}"
+    return " ".join(word for word in words if word) + measure
 
 
 def capital(text: str) -> str:
