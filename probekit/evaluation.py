@@ -210,8 +210,13 @@ def _curve_rows(
             yield {**row, **tests}
         yield scorer.row(metric=f"{metric}_above_text", **interval(above[i]), q=q_above[i], **probe)
         if has_null:
-            low, high = np.quantile(null[:, i], [0.025, 0.975])
-            cells = {"value": float(null[:, i].mean()), "low": float(low), "high": float(high)}
+            mean, (low, high) = null[:, i].mean(), np.quantile(null[:, i], [0.025, 0.975])
+            # Where nearly all relabelings agree, their mean can lie outside their percentiles.
+            cells = {
+                "value": float(mean),
+                "low": float(min(low, mean)),
+                "high": float(max(high, mean)),
+            }
             yield scorer.row(
                 condition="null",
                 method="permutation",

@@ -12,8 +12,8 @@ A set of one's own needs only an `emotion` or `valence` column: each row is then
 Rows of a test split are held out: nothing is learned from them, and nothing chosen on them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ NEUTRAL = "neutral"
 ALARM = "complex_neutral"
 """The set, and the target, of vivid texts with nothing at stake: reception's false alarms."""
 SOFT = "soft_labels"
+FEWEST_FOLDS = 3
+"""Two leave no rows to choose C and the layer on."""
 Strings = NDArray[np.str_]
 
 
@@ -51,6 +53,7 @@ class Task:
         within_units: whether only items of one unit are compared (quads whose emotion flips).
         values: `[item]` ratings or `[item, class]` shares, for targets that are no classes.
         names: classes of the shares.
+        most_folds: in how many folds every class can stand.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Task:
     within_units: bool = False
     values: NDArray[np.float64] | None = None
     names: tuple[str, ...] = ()
+    most_folds: int = 1_000_000
 
     @property
     def metric(self) -> str:
@@ -103,7 +107,11 @@ class Task:
         return (self.arms == target) | (self.arms == "")
 
     def folds(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Fold numbers `[item]`; see `grouped_folds`. Held-out rows are one more fold, the last."""
+        """Fold numbers `[item]`; see `grouped_folds`. Held-out rows are one more fold, the last.
+
+        There are `n` folds, or as many as the class with the fewest groups can fill.
+        """
+        n = min(n, self.most_folds)
         folds, learned = np.full(len(self.rows), n), ~self.held_out
         folds[learned] = deal(self.groups[learned], self.labels[learned], n, seed)
         return folds
@@ -134,7 +142,7 @@ def tasks_of(
 
     Args:
         stimuli: the set.
-        n_folds: folds that every class must fill.
+        n_folds: folds wanted; a task whose rarest class fills fewer takes fewer, at least three.
         ratings: columns of numbers to predict as well.
         hold_out: keep the rows of a test split out of everything that is learned or chosen.
 
@@ -146,21 +154,34 @@ def tasks_of(
     asked += [*table.perspective(), *table.soft(), *(table.rating(name) for name in ratings)]
     tasks, notes = [], []
     for task in asked:
-        learned = ~task.held_out
+        named = f"{stimuli.name}: {task.name} {task.source}".rstrip()
         try:
-            if task.values is None:
-                check_labels(task.groups[learned], task.labels[learned], n_folds)
-            else:
-                check_groups(task.groups[learned], n_folds)
-            tasks.append(task)
+            most = _most_folds(task)
+            if most < n_folds:
+                notes.append(f"{named} in {most} folds, not {n_folds}: a class has no more groups")
+            tasks.append(replace(task, most_folds=most))
         except UserError as error:
-            notes.append(f"{stimuli.name}: {task.name} {task.source} left out: {error}")
+            notes.append(f"{named} left out: {error}")
     if not tasks:
         why = "; ".join(notes) or (
             "it needs an `emotion` or `valence` column with two classes, or arms with `neutral`"
         )
         raise UserError(f"stimuli {stimuli.name!r} allow no task: {why}")
     return tasks, notes
+
+
+def _most_folds(task: Task) -> int:
+    """In how many folds every class of the rows that are learned from can stand.
+
+    Raises:
+        UserError: in fewer than three, or there is one class only.
+    """
+    groups, labels = task.groups[~task.held_out], task.labels[~task.held_out]
+    if task.values is not None:
+        check_groups(groups, FEWEST_FOLDS)
+        return len(np.unique(groups))
+    check_labels(groups, labels, FEWEST_FOLDS)
+    return min(len(np.unique(groups[labels == name])) for name in np.unique(labels))
 
 
 class _Table:
@@ -280,7 +301,7 @@ class _Table:
 
     def soft(self) -> list[Task]:
         """Shares of votes, where rows carry them."""
-        if not any(SHARES in row.extra for row in self.stimuli.rows):
+        if not any(isinstance(row.extra.get(SHARES), Mapping) for row in self.stimuli.rows):
             return []
         classes, values = self.stimuli.shares()
         keep = np.isfinite(values.sum(1))

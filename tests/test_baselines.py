@@ -8,9 +8,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from probekit import baselines
 from probekit.baselines import NAMES, static_embeddings, text_baselines, token_surprisals
+from probekit.crossval import cross_validate
 from probekit.folds import grouped_folds
 from probekit.models import from_parts
-from probekit.crossval import cross_validate
 from probekit.stats import macro_auroc
 
 WORDS = "the dog barked i was glad so very no one came . !"

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from probekit import stats
+from probekit.crossval import CrossValidated, cross_validate
 from probekit.evaluation import (
     Scorer,
     baseline_rows,
@@ -15,7 +16,6 @@ from probekit.evaluation import (
     probe_rows,
     reference,
 )
-from probekit.crossval import CrossValidated, cross_validate
 from probekit.runs import COLUMNS
 from probekit.stimuli import Stimulus, StimulusSet
 from probekit.tasks import tasks_of

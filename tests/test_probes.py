@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probekit import logistic, probes, stats
+from probekit.crossval import CS, NULL_C, cross_validate
 from probekit.errors import UserError
 from probekit.folds import grouped_folds, permute_labels
-from probekit.crossval import CS, NULL_C, cross_validate
 from probekit.probes import LayerProbes
 
 

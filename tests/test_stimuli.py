@@ -142,7 +142,7 @@ def test_refuses_what_is_not_there(tmp_path):
     refused(
         lambda: StimulusSet.load("vignette"),
         "'vignette'",
-        "crossed, minimal_pairs, vignettes",
+        "crossed, minimal_pairs, perspective",
         ".jsonl",
         "save_to_disk",
     )
@@ -446,9 +446,16 @@ def test_load_checks_structure(tmp_path):
 def test_a_name_is_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crossed").mkdir()
-    assert shipped() == ["crossed", "minimal_pairs", "vignettes"]
+    assert shipped() == [
+        "complex_neutral",
+        "crossed",
+        "minimal_pairs",
+        "perspective",
+        "scenarios",
+        "vignettes",
+    ]
     assert StimulusSet.load("crossed").name == "crossed"
-    assert len(list(stream_texts("crossed"))) == 96
+    assert len(list(stream_texts("crossed"))) == 560
     refused(lambda: StimulusSet.load(Path("crossed")), "without a dataset")
 
 

@@ -43,20 +43,25 @@ def test_these_tasks_come():
     assert vignettes["categorisation", "keyword_rich"].targets == arms[::-1]
     pairs, _ = shipped("minimal_pairs")
     assert list(pairs) == [("reception", "keyword_free"), ("categorisation", "keyword_free")]
-    assert list(shipped("crossed")[0]) == [("valence", "")]
-    assert notes == []
+    assert list(shipped("crossed")[0]) == [("valence", ""), ("categorisation", "")]
+    assert list(shipped("scenarios")[0]) == [("valence", "")]
+    assert list(shipped("perspective")[0]) == [("perspective", "")]
+    assert notes == []  # Of the vignettes.
+    with pytest.raises(UserError, match="allow no task"):
+        shipped("complex_neutral")
 
 
 @pytest.mark.parametrize(
     ("name", "key", "rows", "groups", "units", "scheme", "paired"),
     [
-        ("vignettes", ("reception", "keyword_free"), 96, 48, 48, "within", True),
-        ("vignettes", ("reception", "keyword_rich"), 96, 48, 48, "within", True),
-        ("vignettes", ("categorisation", "keyword_free"), 96, 48, 48, "across", False),
-        ("vignettes", ("categorisation", "keyword_rich"), 96, 48, 48, "across", False),
-        ("minimal_pairs", ("reception", "keyword_free"), 80, 20, 40, "within", True),
-        ("minimal_pairs", ("categorisation", "keyword_free"), 40, 20, 20, "across", False),
-        ("crossed", ("valence", ""), 96, 24, 24, "flip", False),
+        ("vignettes", ("reception", "keyword_free"), 192, 96, 96, "within", True),
+        ("vignettes", ("reception", "keyword_rich"), 192, 96, 96, "within", True),
+        ("vignettes", ("categorisation", "keyword_free"), 192, 96, 96, "across", False),
+        ("vignettes", ("categorisation", "keyword_rich"), 192, 96, 96, "across", False),
+        ("minimal_pairs", ("reception", "keyword_free"), 320, 80, 160, "within", True),
+        ("minimal_pairs", ("categorisation", "keyword_free"), 160, 80, 80, "across", False),
+        ("crossed", ("valence", ""), 400, 100, 100, "flip", False),
+        ("perspective", ("perspective", ""), 60, 30, 30, "within", False),
     ],
 )
 def test_sizes_and_schemes(name, key, rows, groups, units, scheme, paired):
@@ -68,6 +73,38 @@ def test_sizes_and_schemes(name, key, rows, groups, units, scheme, paired):
     assert set(task.blocks) == {"family", "health", "work"}
     counts = set(Counter(task.labels.tolist()).values())
     assert counts == {rows // len(task.classes)}  # Classes are equally frequent.
+    # Half of every design is held out, whole scenarios at a time.
+    assert task.held_out.sum() == rows // 2
+    assert not set(task.groups[task.held_out]) & set(task.groups[~task.held_out])
+
+
+def test_quads_whose_emotion_flips_are_compared_inside_the_quad():
+    task = shipped("crossed")[0]["categorisation", ""]
+    assert (len(task.rows), len(set(task.units)), task.scheme) == (160, 40, "flip")
+    assert task.within_units
+    assert len(task.classes) == 8
+    for unit in set(task.units):
+        inside = task.units == unit
+        assert set(Counter(task.labels[inside]).values()) == {2}
+        assert len(set(task.compare[inside])) == 1
+    assert len(set(task.compare)) == 40
+
+
+def test_every_row_is_learned_from_when_nothing_is_held_out():
+    tasks, _ = tasks_of(StimulusSet.load("vignettes"), 5, hold_out=False)
+    assert all(not task.held_out.any() for task in tasks)
+    tested = StimulusSet.load("vignettes").select(split="test")
+    assert all(not task.held_out.any() for task in tasks_of(tested, 5)[0])
+
+
+def test_held_out_rows_are_a_fold_of_their_own():
+    task = shipped("vignettes")[0]["reception", "keyword_free"]
+    folds = task.folds(5, seed=0)
+    assert set(folds[task.held_out]) == {5}
+    assert set(folds[~task.held_out]) == set(range(5))
+    drawn = task.permuted(20, seed=0)
+    for part in (task.held_out, ~task.held_out):
+        assert (drawn[:, part].sum(1) == task.label_numbers[part].sum()).all()
 
 
 def test_labels_are_what_the_rows_say():
@@ -84,7 +121,7 @@ def test_labels_are_what_the_rows_say():
     np.testing.assert_array_equal(task.classes[task.label_numbers], task.labels)
     for target in task.targets:
         np.testing.assert_array_equal(task.mask(target), column("vignettes", task, "arm") == target)
-        assert task.mask(target).sum() == 48
+        assert task.mask(target).sum() == 96
 
     task = shipped("crossed")[0]["valence", ""]
     assert task.classes.tolist() == ["negative", "positive"]
@@ -109,7 +146,7 @@ def test_permutations_keep_each_design(name):
                 inside = task.units == unit
                 assert Counter(draw[inside]) == Counter(true[inside])
         np.testing.assert_array_equal(drawn, task.permuted(10, seed=0))
-    assert shipped("crossed")[0]["valence", ""].permuted(0, seed=0).shape == (0, 96)
+    assert shipped("crossed")[0]["valence", ""].permuted(0, seed=0).shape == (0, 400)
 
 
 def test_a_permuted_vignette_has_one_emotion_in_both_arms():
@@ -127,12 +164,43 @@ def test_folds_never_part_a_scenario_pair_or_quad(name):
             assert all(len(set(folds[members == each])) == 1 for each in set(members) - {""})
 
 
-def test_more_folds_than_scenarios_leave_a_task_out_and_say_so():
-    tasks, notes = shipped("minimal_pairs", 6)
-    assert list(tasks) == [("reception", "keyword_free")]
-    assert len(notes) == 1
-    assert "minimal_pairs: categorisation keyword_free left out" in notes[0]
-    assert "label 'admiration' has 5 groups for 6 folds" in notes[0]
+def test_a_task_whose_rarest_class_fills_fewer_folds_takes_fewer_and_says_so():
+    tasks, notes = shipped("crossed", 6)
+    assert notes == ["crossed: categorisation in 4 folds, not 6: a class has no more groups"]
+    folds = tasks["categorisation", ""].folds(6, seed=0)
+    assert set(folds) == set(range(5))  # Four to learn from, and the held-out rows.
+    assert set(tasks["valence", ""].folds(6, seed=0)) == set(range(7))
+
+
+def test_too_few_groups_leave_a_task_out_and_say_so():
+    rows = [
+        {"emotion": e, "valence": v} for e, v in [("joy", "positive"), ("fear", "negative")] * 3
+    ]
+    rows += [{"emotion": "awe", "valence": "positive"}] * 2
+    tasks, notes = tasks_of(own(rows), 3)
+    assert [task.name for task in tasks] == ["valence"]
+    assert notes[0].startswith("own: categorisation left out: fewer groups than folds")
+
+
+def test_a_rating_is_a_task_of_numbers():
+    stimuli = own([{"extra": {"arousal": i % 5}, "domain": "d"} for i in range(20)], emotion="joy")
+    tasks, _ = tasks_of(stimuli, 4, ratings=["arousal"])
+    (task,) = [task for task in tasks if task.name == "arousal"]
+    assert (task.metric, task.scheme) == ("spearman", "across")
+    np.testing.assert_array_equal(task.probe_target, np.arange(20) % 5)
+    drawn = task.permuted(7, seed=0)
+    assert (np.sort(drawn, 1) == np.arange(20)).all()
+    assert sorted(Counter(task.folds(4, 0).tolist()).values()) == [5] * 4
+    with pytest.raises(UserError, match="unknown column"):
+        tasks_of(stimuli, 4, ratings=["dominance"])
+
+
+def test_soft_labels_are_a_task_of_shares():
+    rows = [{"extra": {"shares": {"joy": i / 19, "fear": 1 - i / 19}}} for i in range(20)]
+    (task,) = tasks_of(own(rows), 4)[0]
+    assert (task.name, task.metric) == ("soft_labels", "cross_entropy")
+    assert task.classes.tolist() == ["fear", "joy"]
+    np.testing.assert_allclose(task.probe_target[:, 1], np.arange(20) / 19)
 
 
 # Sets of one's own

@@ -17,6 +17,8 @@ from probekit.runs import atomic_folder, cache_home
 NumberedRow: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a line (JSONL, CSV: the line where the row starts) or row, from 1; and the row."""
 
+LONGEST_CELL = 1 << 30
+"""Characters of a CSV cell; the csv module's own limit is 131,072."""
 BATCH = 1024
 """Rows that are held at once where a format is read in batches."""
 
@@ -131,6 +133,8 @@ def _read_jsonl(path: Path) -> Iterator[NumberedRow]:
 
 def _read_csv(path: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
     lines = (line for _, line in _read_lines(path))
+    apart = "comma" if delimiter == "," else "tab"
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(lines, strict=True, delimiter=delimiter)
     header: list[str] = []
     start = 1
@@ -139,7 +143,7 @@ def _read_csv(path: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
             cells = next(reader, None)
         except csv.Error as error:
             raise UserError(
-                f"{path}, line {start}: broken CSV ({error}): quote a cell that holds a comma, "
+                f"{path}, line {start}: broken CSV ({error}): quote a cell that holds a {apart}, "
                 "a quote or a line break, and double the quotes in it"
             ) from error
         if cells is None:
@@ -152,7 +156,7 @@ def _read_csv(path: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
             if len(cells) != len(header):
                 raise UserError(
                     f"{path}, line {start}: {len(cells)} cells under {len(header)} columns: "
-                    "quote a cell that holds a comma"
+                    f"quote a cell that holds a {apart}"
                 )
             yield start, dict(zip(header, cells, strict=True))
         start = reader.line_num + 1
@@ -195,8 +199,8 @@ def _read_dataset(path: Path) -> Iterator[NumberedRow]:
     }
     for number, row in enumerate((row for table in tables for row in table.to_pylist()), start=1):
         # A class is stored as its number; -1 stands for one that is not known.
-        said = {c: n[row[c]] if (row[c] or 0) >= 0 else None for c, n in names.items()}
-        yield number, {**row, **{c: v for c, v in said.items() if row[c] is not None}}
+        known = {c: n for c, n in names.items() if row[c] is not None}
+        yield number, {**row, **{c: n[row[c]] if row[c] >= 0 else None for c, n in known.items()}}
 
 
 def _from_hub(address: str) -> Path:

@@ -103,18 +103,20 @@ def _reading(where: str, row: dict[str, str]) -> Reading:
             name: float(row[name]) if row.get(name) else np.nan for name in ("valence", "arousal")
         }
         count = int(row.get("round") or 1)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}: give numbers") from error
+    if (about := row.get("about") or "") not in ("", "a", "b"):
+        raise UserError(f"{where}: {unknown('about', about, ['a', 'b'])}, or leave it empty")
     for name, value in ratings.items():
         if not (np.isnan(value) or SCALE[0] <= value <= SCALE[1]):
             raise UserError(f"{where}: {name} is {value:g}: the scale is 1 to 9")
     return Reading(
-        text_sha256=row["text_sha256"],
+        text_sha256=str(row["text_sha256"])[:12].lower(),
         reader=row["reader"],
         round=count,
         emotion=row["emotion"],
         kind=row.get("kind") or "person",
-        about=row.get("about") or "",
+        about=about,
         second=row.get("second") or "",
         valence=ratings["valence"],
         arousal=ratings["arousal"],
@@ -143,15 +145,17 @@ def summarise(
     `read_arousal` are means over readers, `readers` counts them; about one of two people, the
     names end in `_a` or `_b`. Readings of the text as it stands count, whatever their round.
     """
-    by_text: dict[tuple[str, str], list[Reading]] = {}
-    for reading in readings:
-        by_text.setdefault((reading.text_sha256, reading.about), []).append(reading)
+    by_text: dict[tuple[str, str], dict[str, Reading]] = {}
+    # A reader who read a text again is one reader still: the last round counts.
+    for reading in sorted(readings, key=lambda reading: reading.round):
+        by_text.setdefault((reading.text_sha256, reading.about), {})[reading.reader] = reading
     added: dict[str, dict[str, object]] = {}
     for row in texts:
         for about in ("", "a", "b"):
             if given := by_text.get((text_hash(row.text), about)):
                 end = f"_{about}" if about else ""
-                told = {f"{name}{end}": value for name, value in _columns(given).items()}
+                columns = _columns(list(given.values()))
+                told = {f"{name}{end}": value for name, value in columns.items()}
                 added.setdefault(row.id, {}).update(told)
     return added
 
@@ -161,7 +165,7 @@ def _columns(given: list[Reading]) -> dict[str, object]:
     tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
     columns: dict[str, object] = {
         "read_emotion": "" if tie else ranked[0][0],
-        "readers": len({reading.reader for reading in given}),
+        "readers": len(given),
     }
     for name in ("valence", "arousal"):
         values = [getattr(reading, name) for reading in given]

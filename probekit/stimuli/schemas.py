@@ -52,7 +52,8 @@ def _schema(columns: set[str]) -> Adapt:
     if "generated_text" in columns and "text" not in columns:
         return _crowd_envent
     labels = _label_columns(columns)
-    if "text" in columns and len(labels) > 1:
+    # Where an emotion is given, columns named after emotions are ratings or appraisals.
+    if "text" in columns and len(labels) > 1 and not columns & {"emotion", "label"}:
         rater = next((name for name in RATERS if name in columns), None)
         return _ratings(labels, rater) if rater else _counts(labels)
     if "label" in columns and "emotion" not in columns:
@@ -61,7 +62,25 @@ def _schema(columns: set[str]) -> Adapt:
 
 
 def _each(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Adapt:
-    return lambda _, rows: ((number, change(row)) for number, row in rows)
+    def adapted(path: Path, rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
+        for number, row in rows:
+            try:
+                yield number, change(row)
+            except KeyError as error:
+                raise _lacks(_place(path, number), error.args[0], row) from error
+
+    return adapted
+
+
+def _place(path: Path, number: int) -> str:
+    return f"{path}, {unit(path)} {number}"
+
+
+def _lacks(where: str, column: str, row: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"{where}: no column {column!r} (it has {', '.join(map(repr, row)) or 'none'}), unlike "
+        "the rows that say what kind of file this is: fill it in"
+    )
 
 
 def _affect_reception(row: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +89,10 @@ def _affect_reception(row: dict[str, Any]) -> dict[str, Any]:
     own["domain"] = "" if row.get("domain") is None else str(row["domain"])
     match row["stimulus_set"]:
         case "B_clinical":
-            own |= {"set": "clinical", "arm": "keyword_free", "pair": row["id"]}
+            own |= {"set": "clinical", "arm": "keyword_free", "pair": str(row["id"])}
         case "neutral":
-            own |= {"set": "clinical", "arm": "neutral", "pair": row["matched_control_id"]}
+            control = row["matched_control_id"]
+            own |= {"set": "clinical", "arm": "neutral", "pair": str(control)}
         case name:
             arm = "neutral" if row.get("emotion") == "neutral" else "keyword_rich"
             own |= {"set": name, "arm": arm}
@@ -84,34 +104,39 @@ def _affect_reception(row: dict[str, Any]) -> dict[str, Any]:
 def _sev(path: Path, rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
     """arXiv 2510.11328: one row for each event of a scenario, the scenario being its context."""
     for number, row in rows:
-        where, events = f"{path}, {unit(path)} {number}", row.get("event")
-        told = isinstance(row.get("scenario"), str) and isinstance(events, Mapping)
-        if not told or not events or not set(events) <= set(VALENCES):
+        scenario, events = row.get("scenario"), row.get("event")
+        given = events if isinstance(events, Mapping) else {}
+        texts = {valence: text for valence, text in given.items() if text is not None}
+        whole = all(isinstance(text, str) for text in (scenario, *texts.values()))
+        if not texts or not whole or not set(texts) <= set(VALENCES):
             raise UserError(
-                f"{where}: no scenario with events: give a `scenario` (a text) and an `event` with "
-                f"texts under {', '.join(VALENCES)}"
+                f"{_place(path, number)}: no scenario with events: give a `scenario` (a text) and "
+                f"an `event` with texts under {', '.join(VALENCES)}"
             )
         theme, key = str(row.get("theme") or ""), str(row.get("skeleton_id") or number)
         name = key if key.startswith(theme) else f"{theme}-{key}"
         shared = {k: v for k, v in row.items() if k not in ("scenario", "event", "theme", "id")}
-        for valence in VALENCES:
-            if events.get(valence) is None:
-                continue
-            told = {"context": row["scenario"], "outcome": events[valence]}
-            text = f"{row['scenario']} {events[valence]}"
+        for valence in (valence for valence in VALENCES if valence in texts):
+            told = {"context": scenario, "outcome": texts[valence]}
+            text = f"{scenario} {texts[valence]}"
             own = {"id": f"{name}-{valence}", "text": text, "valence": valence, "domain": theme}
             yield number, {**shared, **own, "scenario": name, **told}
 
 
-def _crowd_envent(_: Path, rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
+def _crowd_envent(path: Path, rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
     """Troiano, Oberländer & Klinger 2023: an event as written, and with emotion words masked."""
     for number, row in rows:
         key = str(row.get("text_id") or row.get("id") or number)
         texts = {
-            "keyword_rich": row["generated_text"],
+            "keyword_rich": row.get("generated_text"),
             "keyword_free": row.get("hidden_emo_text"),
         }
         given = {arm: text for arm, text in texts.items() if text}
+        if not given:
+            raise UserError(
+                f"{_place(path, number)}: neither 'generated_text' nor 'hidden_emo_text' holds a "
+                "text: write one, or take the row out"
+            )
         shared = {k: v for k, v in row.items() if k not in ("generated_text", "hidden_emo_text")}
         for arm, text in given.items():
             own = {"id": f"{key}-{arm}", "text": text, "scenario": key}
@@ -136,11 +161,19 @@ def _ratings(labels: list[str], rater: str) -> Adapt:
         texts: dict[str, tuple[int, dict[str, Any]]] = {}
         votes: dict[str, dict[str, float]] = {}
         for number, row in rows:
+            where = _place(path, number)
+            if "text" not in row:
+                raise _lacks(where, "text", row)
             key = str(row.get("id") or row["text"])
+            if key in texts and texts[key][1]["text"] != row["text"]:
+                raise UserError(
+                    f"{where}: the id {key!r} stood before another text, in {unit(path)} "
+                    f"{texts[key][0]}: votes of one id are on one text"
+                )
             rest = {k: v for k, v in row.items() if k not in (*labels, rater)}
             texts.setdefault(key, (number, rest))
             counted = votes.setdefault(key, dict.fromkeys(labels, 0.0))
-            for label, vote in _votes(f"{path}, {unit(path)} {number}", row, labels).items():
+            for label, vote in _votes(_place(path, number), row, labels).items():
                 counted[label] += vote
         for key, (number, rest) in texts.items():
             yield number, {**rest, **_soft(votes[key])}
@@ -153,7 +186,7 @@ def _counts(labels: list[str]) -> Adapt:
 
     def change(path: Path, rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
         for number, row in rows:
-            votes = _votes(f"{path}, {unit(path)} {number}", row, labels)
+            votes = _votes(_place(path, number), row, labels)
             yield number, {**{k: v for k, v in row.items() if k not in labels}, **_soft(votes)}
 
     return change
@@ -168,7 +201,7 @@ def _votes(where: str, row: Mapping[str, Any], labels: Iterable[str]) -> dict[st
             raise UserError(
                 f"{where}: {label!r} is {row[label]!r}: a column of votes holds numbers"
             ) from None
-        if not votes[label] >= 0:
+        if not 0 <= votes[label] < float("inf"):
             raise UserError(f"{where}: {label!r} is {votes[label]:g}: votes are not negative")
     return votes
 

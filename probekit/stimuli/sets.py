@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -137,14 +137,15 @@ class StimulusSet:
         Raises:
             UserError: no row has a soft label.
         """
-        given = [row.extra.get(SHARES) for row in self.rows]
+        found = [row.extra.get(SHARES) for row in self.rows]
+        given = [shares if isinstance(shares, Mapping) else None for shares in found]
         classes = sorted({name for shares in given if shares for name in shares})
         if not classes:
             raise UserError(
                 f"{self.name} has no soft labels: give one column of votes for each label"
             )
         table = [
-            [shares.get(c, 0.0) for c in classes] if shares else [np.nan] * len(classes)
+            [shares.get(c) or 0.0 for c in classes] if shares else [np.nan] * len(classes)
             for shares in given
         ]
         return classes, np.array(table, dtype=np.float64)
@@ -154,7 +155,8 @@ class StimulusSet:
 
         Adds `read_emotion` (the choice of most), `read_valence` and `read_arousal` (means, 1 to 9)
         and `readers`. A reading is tied to the very words that were read, so readings of a text
-        that was changed since are passed over.
+        that was changed since are passed over. What was merged before is replaced: give all files
+        at once.
 
         Raises:
             UserError: a file is broken, or none of its readings is of a text of this set.
@@ -165,7 +167,11 @@ class StimulusSet:
             if not summarise(self.rows, own):
                 raise UserError(f"{file} holds no reading of a text of {self.name}: give its own")
         added = summarise(self.rows, readings)
-        rows = [replace(r, extra={**r.extra, **added.get(r.id, {})}) for r in self.rows]
+        own = ({k: v for k, v in r.extra.items() if k not in READ_COLUMNS} for r in self.rows)
+        rows = [
+            replace(r, extra={**extra, **added.get(r.id, {})})
+            for r, extra in zip(self.rows, own, strict=True)
+        ]
         return StimulusSet(self.name, tuple(rows))
 
     @property
