@@ -266,6 +266,8 @@ def test_a_person_reads_goes_back_reloads_and_saves(opened, tmp_path):
     assert page.locator("#second").input_value() == "relief"
     assert page.locator("#note").input_value() == 'odd, "quoted"\tnote'
     page.get_by_role("button", name="Next").click()
+    page.wait_for_function("place => JSON.parse(localStorage[store]).place === place", arg=1)
+    page.wait_for_timeout(200)  # The browser stores in a process of its own.
 
     page.reload()
     assert shown(page) == order[1]

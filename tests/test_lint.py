@@ -219,9 +219,8 @@ def test_association_of_gender_and_person_is_cramers_v(counts, v):
 def test_association_counts_scenarios_and_passes_over_the_neutral():
     rows = told("grief", n=9, person="first", scenario="a", arm="keyword_free")
     rows += told("neutral", n=9, person="third", scenario="b")
-    rows += told("rage", n=4, person="third", quad="q") + told(
-        "grief", person="third", scenario="c"
-    )
+    rows += told("rage", n=4, person="third", quad="q")
+    rows += told("grief", person="third", scenario="c")
     rows += told("rage", person="third", scenario="d") + told("rage", person="first", scenario="e")
     rows += told("rage", scenario="f")  # No one knows in which person.
     found = texts.association(a_set(*rows), lambda row: row.person)

@@ -26,7 +26,7 @@ def alphas(
 ) -> Iterator[tuple[str, Estimate, int]]:
     """Krippendorff's alpha of each scale, its interval over scenarios, and the number of texts.
 
-    Scales on which no text has two readings are passed over.
+    Scales on which no text has two readings, or all readings are alike, are passed over.
     """
     scenario_of = {row.id: row.scenario or row.id for row in stimuli.rows}
     for column, level in SCALES:
@@ -38,17 +38,23 @@ def alphas(
         clusters = [scenario_of.get(named[sha], named[sha] or sha) for sha, _ in items]
         weights = stats.bootstrap_weights(clusters, n_draws, seed)
         draws = stats.krippendorff_alpha(table, level, weights)
-        yield column, Estimate.of(draws), int(shared.sum())
+        # Where all readings are alike there is nothing to agree about by more than chance.
+        if not np.isnan(draws[0]):
+            yield column, Estimate.of(draws), int(shared.sum())
 
 
 def as_intended(
     stimuli: StimulusSet, readings: Sequence[Reading]
 ) -> Iterator[tuple[str, int, int]]:
-    """For each label group: its name, readings that gave the label, and readings in all."""
+    """For each label group: its name, readings that gave the label, and readings in all.
+
+    A text that was rewritten since is judged by the label of the row that has its id.
+    """
     rows = {text_hash(row.text): row for row in stimuli.rows}
+    named = {row.id: row for row in stimuli.rows}
     counts: dict[str, list[int]] = {}
     for reading in readings:
-        if row := rows.get(reading.text_sha256):
+        if row := rows.get(reading.text_sha256) or named.get(reading.id):
             name, right = _judge(row, reading)
             entry = counts.setdefault(name, [0, 0])
             entry[0] += right
