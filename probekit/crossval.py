@@ -104,6 +104,9 @@ def cross_validate(
         UserError: NaN in the features or targets, or fewer than three folds.
     """
     stack, _ = as_stack(X)
+    for name, each in (("labels", labels), ("folds", folds)):
+        if len(each) != stack.shape[1]:
+            raise UserError(f"{len(each)} {name} for {stack.shape[1]} rows of features")
     held = np.zeros(len(labels), bool) if held_out is None else held_out
     if held.all() or folds[~held].max() < 2:
         raise UserError("two folds leave no rows to choose C and the layer on: give three or more")
@@ -199,6 +202,8 @@ class _Plan:
             others = [j for j in range(self.n_folds) if j not in out]
             for j in others:
                 inside = np.flatnonzero(self.select & (self.folds == j))
+                if not len(inside):
+                    continue
                 fit = self.left_out.index(tuple(sorted((*out, j))))
                 score = self.target.inner(by_fit[:, fit, inside], inside, self.compare[inside])
                 total[:, place] += score.numpy() / len(others)

@@ -149,8 +149,13 @@ class LayerProbes(ClassifierMixin, _LayerLinear):
         return self.classes_[best]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
-        """Accuracy: a number for 2-D features, `[layer]` with a layer axis."""
-        hit = (np.asarray(y) == self.predict(X).T).astype(np.float64)
+        """Accuracy: a number for 2-D features, `[layer]` with a layer axis.
+
+        Of soft labels, how often the class with the largest share is predicted.
+        """
+        given = np.asarray(y)
+        true = given.argmax(1) if given.ndim == 2 else given
+        hit = (true == self.predict(X).T).astype(np.float64)
         weights = np.ones(hit.shape[-1]) if sample_weight is None else np.asarray(sample_weight)
         mean = hit @ weights / weights.sum()
         return mean if hit.ndim == 2 else float(mean)

@@ -103,9 +103,11 @@ def r_squared(predicted: Floats, true: Floats, weights: Floats | None = None) ->
         weights: `[draw, item]`; default one draw of ones.
     """
     weights = np.ones((1, len(true))) if weights is None else weights
-    error = weighted_mean((true - predicted) ** 2, weights)
-    mean = weighted_mean(true, weights)
-    spread = weighted_mean(true**2, weights) - mean**2
+    # Centred and scaled first: squares of numbers far from zero would cancel.
+    centred, size = true - true.mean(), true.std() or 1.0
+    error = weighted_mean(((true - predicted) / size) ** 2, weights)
+    mean = weighted_mean(centred / size, weights)
+    spread = weighted_mean((centred / size) ** 2, weights) - mean**2
     return 1 - np.divide(error, spread, out=np.full(len(error), np.nan), where=spread > 1e-12)
 
 
@@ -184,6 +186,8 @@ class Estimate:
     def of(draws: Floats, *, against_zero: bool = False) -> "Estimate":
         """From `[1 + n]` draws whose first is the sample itself."""
         rest = draws[1:][~np.isnan(draws[1:])]
+        if not len(rest):
+            return Estimate(float(draws[0]), float("nan"), float("nan"))
         low, high = np.quantile(rest, [0.025, 0.975])
         # A percentile interval of few clusters can miss its own estimate: widen it to hold it.
         low, high = min(low, draws[0]), max(high, draws[0])

@@ -55,6 +55,8 @@ class Target(ABC):
         values = np.asarray(values)
         drawn = np.empty((0, len(values)), np.int64) if permuted is None else np.asarray(permuted)
         if values.ndim == 1 and values.dtype.kind in "iub":
+            if values.min() < 0:
+                raise UserError(f"classes are numbered from 0, not {values.min()}: use np.unique")
             return Classes(values.astype(np.int64), drawn, n_true)
         if values.dtype.kind != "f" or values.ndim not in (1, 2):
             raise UserError(
@@ -142,16 +144,20 @@ class _Gathered(Target):
 
 
 class Shares(_Gathered, _Logistic):
-    """Soft labels: each item's share of every class, learned by cross-entropy."""
+    """Soft labels: each item's share of every class, learned by cross-entropy.
+
+    Two classes have two outputs too, so the same C bends less than in `Classes`: as C/2 there.
+    """
 
     metric = "cross_entropy"
 
     def __init__(self, values: Floats, permuted: Ints, n_true: int) -> None:
-        if (values < 0).any() or not np.allclose(values.sum(1), 1, atol=1e-6):
-            place = int(np.argmax(np.abs(values.sum(1) - 1)))
+        wrong = (values < 0).any(1) | (np.abs(values.sum(1) - 1) > 1e-6)
+        if wrong.any():
+            place = int(np.argmax(wrong))
             raise UserError(
-                f"the shares of item {place} sum to {values[place].sum():g}: divide each item's "
-                "counts by their sum"
+                f"the shares of item {place} are {values[place].tolist()}: shares are not negative "
+                "and sum to one; divide each item's counts by their sum"
             )
         super().__init__(values, permuted, n_true)
 
@@ -160,13 +166,8 @@ class Shares(_Gathered, _Logistic):
         return -nats.mean(1)
 
     def null(self, predictions: Floats, items: Ints, strata: Ints) -> Floats:  # noqa: ARG002
-        true = self._true(items)[:, self.n_true :].numpy()
-        return np.stack(
-            [
-                stats.cross_entropy(predictions[:, p], true[:, p]).mean()
-                for p in range(true.shape[1])
-            ]
-        )
+        true, draws = self._true(items)[:, self.n_true :].numpy(), range(predictions.shape[1])
+        return np.array([stats.cross_entropy(predictions[:, p], true[:, p]).mean() for p in draws])
 
 
 class Numbers(_Gathered):

@@ -201,7 +201,9 @@ def test_readings_are_held_against_the_labels_by_group():
         reading(rows["two"], "A", "relief", about="a"),
         reading(rows["two"], "A", "relief", about="b"),
         reading(rows["two"], "B", "grief", about="b"),
+        # Rewritten since: the label is that of the row with its id, if there is one.
         reading(rows["good"], "A", "other", 1.0, text="What no text says any more."),
+        replace(reading(rows["good"], "A", "other", 1.0, text="Whose?"), id=""),
     ]
     assert list(agreement.as_intended(made(), given)) == [
         ("emotion", 1, 2),
@@ -209,7 +211,7 @@ def test_readings_are_held_against_the_labels_by_group():
         ("neutral", 1, 2),
         ("valence negative", 1, 2),
         ("valence neutral", 1, 2),
-        ("valence positive", 1, 2),
+        ("valence positive", 1, 3),
         ("whose feeling", 2, 3),
     ]
 
@@ -245,7 +247,7 @@ def test_alphas_come_with_an_interval_over_scenarios():
 
 
 def test_rounds_are_told_apart():
-    """The first round was of texts that were changed since; readings of them are no more."""
+    """The first round was of texts that were changed since."""
     stimuli = made()
     both = [(row, reader) for row in stimuli.rows for reader in "AB"]
     first = [reading(row, r, "grief", 2.0, text=f"Old {row.id}") for row, r in both]
@@ -260,13 +262,21 @@ def test_rounds_are_told_apart():
         "texts as they stand: Krippendorff's alpha, valence",
     ]
     assert all(said.endswith("9 texts") and "[" in said for said in alphas.values())
-    shown = {name for name in told if name not in alphas}
-    assert all(name.startswith("texts as they stand: ") for name in shown)
-    for group, right, total in agreement.as_intended(stimuli, second):
-        name = f"texts as they stand: {group} read as intended"
-        shown.remove(name)
-        assert told[name] == f"{right} of {total}"
-    assert not shown
+    groups = [
+        (f"{when}: {group} read as intended", f"{right} of {total}")
+        for when, own in (("first round", first), ("texts as they stand", second))
+        for group, right, total in agreement.as_intended(stimuli, own)
+    ]
+    assert len(groups) == 14
+    assert groups == [pair for pair in told.items() if pair[0] not in alphas]
+
+
+def test_readings_that_are_all_alike_have_no_alpha():
+    stimuli = made()
+    given = [reading(row, reader, "grief", 5.0) for row in stimuli.rows for reader in "AB"]
+    assert list(agreement.alphas(stimuli, given, 20)) == []
+    other = [replace(given[0], valence=6.0), *given[1:]]
+    assert [column for column, *_ in agreement.alphas(stimuli, other, 20)] == ["valence"]
 
 
 def test_without_readings_nothing_is_said():

@@ -434,9 +434,9 @@ def test_a_claim_is_judged_to_three_digits(tmp_path, monkeypatch, value, bounds,
     ("claim", "says"),
     [
         ("key_words: {max: 0}", r"unknown claim 'key_words': accepted are keywords, .*words_alone"),
-        ("words_alone: [{task: valence, method: surface}]", "not measured .*valence"),
+        ("words_alone: [{task: valence, method: surface, max: 1}]", "not measured .*valence"),
         (f"words_alone: [{{{OWN}, method: surprisal}}]", "not measured .*surprisal.*--model"),
-        ("words_alone: [{task: reception, method: surface}]", "name a task, source, method"),
+        ("words_alone: [{task: reception, method: surface, max: 1}]", "name a task, source, method"),
     ],
 )
 def test_claims_of_nothing_that_is_measured_are_refused(tmp_path, claim, says):

@@ -22,6 +22,15 @@ from probekit.targets import Target
 KINDS = ["classes", "shares", "numbers"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Problems this small only wait for one another's threads where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def ridge(c, standardize=True):
     return make_pipeline(StandardScaler(with_std=standardize), Ridge(alpha=1 / c))
 
@@ -416,7 +425,7 @@ def test_compare_ranks_the_null_inside_groups(monkeypatch):
         (np.ones((3, 2, 1)), r"shape \(3, 2, 1\)"),
         (np.array([1.0, np.nan, 2.0]), "target of item 1 is missing or infinite"),
         (np.array([[0.5, 0.5], [1.0, 0.0], [np.inf, 0]]), "target of item 2 is missing"),
-        (np.array([[0.5, 0.5], [3.0, 1.0], [1.0, 0.0]]), "shares of item 1 sum to 4: divide"),
+        (np.array([[0.5, 0.5], [3.0, 1.0], [1.0, 0.0]]), "shares of item 1 are .* divide"),
         (np.array([[0.5, 0.5], [1.0, 0.0], [1.5, -0.5]]), "the shares of item"),
     ],
 )
@@ -438,7 +447,7 @@ def test_bad_input_of_a_regression_is_one_line():
     y[3] = np.nan
     with pytest.raises(UserError, match="the target of item 3 is missing"):
         LayerRegression().fit(x, y)
-    with pytest.raises(UserError, match="shares of item 0 sum to 2"):
+    with pytest.raises(UserError, match="shares of item 0 are"):
         LayerProbes().fit(x, np.ones((45, 2)))
 
 

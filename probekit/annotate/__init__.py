@@ -56,14 +56,18 @@ def write_page(stimuli: StimulusSet, path: Path, *, which: int = 1, split: str =
 
 
 def deal(stimuli: StimulusSet) -> list[list[dict[str, Any]]]:
-    """Items of each list: a text's hash, the text, and whom the question is about."""
+    """Items of each list: a text's hash, the text, and whom the question is about.
+
+    The texts of a scenario go to different lists, so there are as many lists as the largest
+    scenario has texts.
+    """
     rng = random.Random(SEED)
     groups: dict[str, list[list[dict[str, Any]]]] = defaultdict(list)
     for row in stimuli.rows:
         holders = [("a", row.extra.get("holder_a")), ("b", row.extra.get("holder_b"))]
         asked = [(about, name) for about, name in holders if name] or [("", "")]
         item = {"sha": text_hash(row.text), "text": row.text}
-        group = row.pair or row.quad or row.scenario or row.id
+        group = row.scenario or row.quad or row.pair or row.id
         groups[group].append([{**item, "about": about, "who": who} for about, who in asked])
     lists: list[list[list[dict[str, Any]]]] = [[] for _ in range(max(map(len, groups.values())))]
     for members in groups.values():

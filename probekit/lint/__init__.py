@@ -69,6 +69,7 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
 }
 """Name -> what is measured, and how. Where a set gives nothing to measure, there is no figure."""
 
+BOUNDS = ("min", "max")
 DESIGN = Design()
 NEEDS = {
     "changed_tokens": "pair",
@@ -138,16 +139,37 @@ def lint(
 
 def _of_texts(stimuli: StimulusSet, claims: Mapping[str, Any]) -> Iterator[Finding]:
     for name, (told, check) in CHECKS.items():
-        claim = dict(claims.get(name) or {})
-        bounds = {key: claim.pop(key) for key in ("min", "max") if key in claim}
-        if name in NEEDS and not any(stimuli.column(NEEDS[name])):
-            continue
-        measured = check(stimuli, **claim)
+        bounds, options = _claim(name, claims[name]) if name in claims else ({}, {})
+        there = name not in NEEDS or any(stimuli.column(NEEDS[name]))
+        try:
+            measured = check(stimuli, **options) if there else None
+        except TypeError as error:
+            raise UserError(f"the claim {name!r} has options it does not take: {error}") from error
         if measured is not None:
             value = measured.value
             yield Finding(
                 told, f"{value:.3g}", value, *_judged(value, bounds), where=measured.where
             )
+        elif bounds:
+            raise UserError(
+                f"the datasheet claims {name!r}, and the set gives nothing to measure it on: take "
+                "the claim out"
+            )
+
+
+def _claim(name: str, given: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """Bounds and options of a claim.
+
+    Raises:
+        UserError: it is no mapping, has no bound, or a bound is no number.
+    """
+    bounds = {key: given[key] for key in BOUNDS if key in given} if isinstance(given, dict) else {}
+    if not bounds or not all(isinstance(value, int | float) for value in bounds.values()):
+        raise UserError(
+            f"the claim {name!r} is {given!r}: give a number as `min`, `max` or both, such as "
+            "{max: 0}"
+        )
+    return bounds, {key: value for key, value in given.items() if key not in BOUNDS}
 
 
 def _of_readers(stimuli: StimulusSet, path: Path, files: Sequence[Path]) -> Iterator[Finding]:
@@ -158,26 +180,40 @@ def _of_readers(stimuli: StimulusSet, path: Path, files: Sequence[Path]) -> Iter
         yield Finding(name, said, float("nan"))
 
 
-def _of_words(figures: Sequence[Words], claims: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    open_claims = [dict(claim) for claim in claims]
+def _of_words(figures: Sequence[Words], claims: Sequence[Any]) -> Iterator[Finding]:
+    asked = [_figure_claimed(claim) for claim in claims]
+    met = [False] * len(asked)
     for words in figures:
-        bounds: dict[str, float] = {}
-        for claim in open_claims:
-            wanted = {k: v for k, v in claim.items() if k not in ("min", "max", "met")}
-            own = {"source": "", "folds": "scenario", "metric": "auroc", **wanted}
-            if all(getattr(words, key) == value for key, value in own.items()):
-                bounds = {key: claim[key] for key in ("min", "max") if key in claim}
-                claim["met"] = True
         arm = f" {words.source}" if words.source else ""
         held = "" if words.folds == "scenario" else f", {words.folds}s held out"
         name = f"{words.task}{arm}{held}: {words.method}, {words.metric}"
-        value = words.estimate.value
-        yield Finding(name, _said(words), value, *_judged(value, bounds))
-    if lost := [claim for claim in open_claims if "met" not in claim]:
+        found, value = _said(words), words.estimate.value
+        own = [
+            place
+            for place, (wanted, _) in enumerate(asked)
+            if all(getattr(words, key) == wanted[key] for key in wanted)
+        ]
+        for place in own:
+            met[place] = True
+            yield Finding(name, found, value, *_judged(value, asked[place][1]))
+        if not own:
+            yield Finding(name, found, value)
+    if not all(met):
         raise UserError(
-            f"the datasheet claims a figure that was not measured ({lost[0]}): it may need "
-            "--model, or name a task, source, method, metric or folds that the set does not have"
+            f"the datasheet claims a figure that was not measured ({claims[met.index(False)]}): it "
+            "may need --model, or name a task, source, method, metric or folds that the set does "
+            "not have"
         )
+
+
+def _figure_claimed(claim: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """Which figure a claim on words is about, and its bounds."""
+    bounds, wanted = _claim("words_alone", claim)
+    own = {"source": "", "folds": "scenario", "metric": "auroc"}
+    accepted = ("task", "method", *own)
+    if strange := [key for key in wanted if key not in accepted]:
+        raise unknown("key of a claim on words", strange[0], [*accepted, *BOUNDS])
+    return {**own, **wanted}, bounds
 
 
 def _said(words: Words) -> str:
@@ -197,6 +233,8 @@ def _judged(value: float, bounds: Mapping[str, float]) -> tuple[str, bool | None
     low, high = bounds.get("min"), bounds.get("max")
     # Figures are shown and claimed to three digits; a rounding error is no breach.
     kept = (low is None or value >= low - 5e-4) and (high is None or value <= high + 5e-4)
+    # What could not be computed keeps no promise.
+    kept = kept and value == value
     match low, high:
         case None, _:
             return f"at most {high:g}", kept

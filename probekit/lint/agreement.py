@@ -28,14 +28,18 @@ def alphas(
 
     Scales on which no text has two readings, or all readings are alike, are passed over.
     """
-    scenario_of = {row.id: row.scenario or row.id for row in stimuli.rows}
+    rows = stimuli.rows
+    scenario_of = {row.id: row.scenario or row.id for row in rows}
+    scenario_of |= {text_hash(row.text): row.scenario or row.id for row in rows}
     for column, level in SCALES:
         items, table = matrix(readings, column)
         shared = (~np.isnan(table)).sum(0) >= 2
         if not shared.any():
             continue
         named = {reading.text_sha256: reading.id for reading in readings}
-        clusters = [scenario_of.get(named[sha], named[sha] or sha) for sha, _ in items]
+        clusters = [scenario_of.get(sha) or scenario_of.get(named[sha], sha) for sha, _ in items]
+        if len(set(clusters)) < 2:
+            continue
         weights = stats.bootstrap_weights(clusters, n_draws, seed)
         draws = stats.krippendorff_alpha(table, level, weights)
         # Where all readings are alike there is nothing to agree about by more than chance.
@@ -54,15 +58,17 @@ def as_intended(
     named = {row.id: row for row in stimuli.rows}
     counts: dict[str, list[int]] = {}
     for reading in readings:
-        if row := rows.get(reading.text_sha256) or named.get(reading.id):
-            name, right = _judge(row, reading)
+        row = rows.get(reading.text_sha256) or named.get(reading.id)
+        if row and (judged := _judge(row, reading)):
+            name, right = judged
             entry = counts.setdefault(name, [0, 0])
             entry[0] += right
             entry[1] += 1
     yield from ((name, right, total) for name, (right, total) in sorted(counts.items()))
 
 
-def _judge(row: Stimulus, reading: Reading) -> tuple[str, bool]:
+def _judge(row: Stimulus, reading: Reading) -> tuple[str, bool] | None:
+    """The label group, and whether the reading gives its label; None if it does not say."""
     if reading.about:
         return "whose feeling", reading.emotion == row.extra.get(f"emotion_{reading.about}")
     if row.arm:
@@ -70,6 +76,8 @@ def _judge(row: Stimulus, reading: Reading) -> tuple[str, bool]:
         return row.arm, reading.emotion == wanted
     if row.emotion:
         return "emotion", reading.emotion == row.emotion
+    if np.isnan(reading.valence):
+        return None
     match row.valence:
         case "positive":
             right = reading.valence >= POSITIVE_FROM

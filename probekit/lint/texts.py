@@ -53,11 +53,14 @@ def idioms() -> re.Pattern[str]:
 def keywords(stimuli: StimulusSet, allow: Sequence[str] = ()) -> Measured:
     """How many keyword-free texts hold a word of the emotion lexicon."""
     listed, free = lexicon(), set(allow)
-    found = [
-        f"{row.id}: {', '.join(hits)}"
-        for row in keyword_free(stimuli)
-        if (hits := [w for w in words(row.text) if w in listed and w not in free])
-    ]
+
+    def hits(text: str) -> list[str]:
+        said = [word.removesuffix("'s") for word in words(text)]
+        joined = [form for form in listed if "-" in form and form in text.lower()]
+        return [word for word in (*said, *joined) if word in listed and word not in free]
+
+    leaks = {row.id: hits(row.text) for row in keyword_free(stimuli)}
+    found = [f"{name}: {', '.join(said)}" for name, said in leaks.items() if said]
     return Measured(float(len(found)), tuple(found))
 
 
@@ -77,11 +80,11 @@ def keyword_free(stimuli: StimulusSet) -> Iterator[Stimulus]:
 
 
 def length_ratio(stimuli: StimulusSet) -> Measured:
-    """Words of the longest text of a scenario over those of its shortest, the largest ratio."""
+    """Longest over shortest text of a pair, quad or scenario, in words; the largest ratio."""
     ratios = {
         name: max(lengths) / max(1, min(lengths))
-        for name, rows in _groups(stimuli, _unit)
-        if len(lengths := [len(words(row.text)) for row in rows]) > 1
+        for name, rows in _groups(stimuli, lambda row: row.pair or row.quad or row.scenario)
+        if name and len(lengths := [len(words(row.text)) for row in rows]) > 1
     }
     return _largest(ratios)
 
@@ -97,8 +100,9 @@ def unbalanced_words(stimuli: StimulusSet) -> Measured:
     """Changed words that do not stand equally often in both arms."""
     balance: Counter[str] = Counter()
     for _, rows in _pairs(stimuli):
+        labels = sorted(row.arm or row.emotion or row.valence for row in rows)
         for row in rows:
-            sign = -1 if row.arm == "neutral" else 1
+            sign = 1 if (row.arm or row.emotion or row.valence) == labels[0] else -1
             balance.update({word: sign * n for word, n in Counter(words(row.text)).items()})
     odd = {word: abs(n) for word, n in balance.items() if n}
     ranked = sorted(odd, key=lambda word: -odd[word])
@@ -126,8 +130,11 @@ def near_duplicates(stimuli: StimulusSet, share: float = 0.3) -> Measured:
     return Measured(float(len(found)), tuple(found))
 
 
-def imbalance(stimuli: StimulusSet, count: Callable[[str], float]) -> Measured:
-    """Largest standardised difference of a count between two labels (Cohen's d, absolute)."""
+def imbalance(stimuli: StimulusSet, count: Callable[[str], float]) -> Measured | None:
+    """Largest standardised difference of a count between two labels (Cohen's d, absolute).
+
+    Infinite where the counts differ between labels and not within; None for fewer than two labels.
+    """
     groups: dict[str, list[float]] = defaultdict(list)
     for row in stimuli.rows:
         label = row.arm or row.valence
@@ -137,10 +144,10 @@ def imbalance(stimuli: StimulusSet, count: Callable[[str], float]) -> Measured:
     for one, other in combinations(sorted(groups), 2):
         a, b = np.array(groups[one]), np.array(groups[other])
         spread = np.sqrt((a.var() + b.var()) / 2)
-        found[f"{one} - {other}: {a.mean():.2f} - {b.mean():.2f}"] = (
-            abs(a.mean() - b.mean()) / spread if spread else 0.0
-        )
-    return _largest(found)
+        gap = abs(a.mean() - b.mean())
+        d = gap / spread if spread else (np.inf if gap else 0.0)
+        found[f"{one} - {other}: {a.mean():.2f} - {b.mean():.2f}"] = float(d)
+    return _largest(found) if found else None
 
 
 def sentences(text: str) -> float:
@@ -150,7 +157,7 @@ def sentences(text: str) -> float:
 
 def punctuation(text: str) -> float:
     """Marks a word."""
-    return len(re.findall(r"[,;:.!?'\"()-]", text)) / max(1, len(words(text)))
+    return len(re.findall(r"[,;:.!?'\"()‘’“”–—-]", text)) / max(1, len(words(text)))
 
 
 def readability(text: str) -> float:
@@ -194,7 +201,8 @@ def _cramers_v(table: NDArray[np.float64]) -> float:
     r, k = table.shape
     corrected = max(0.0, phi2 - (k - 1) * (r - 1) / (n - 1))
     rows, columns = r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)
-    return float(np.sqrt(corrected / min(rows - 1, columns - 1)))
+    most = min(rows - 1, columns - 1)
+    return float(np.sqrt(corrected / most)) if most > 0 else 0.0
 
 
 def _shares(emotions: list[str], values: list[str], table: NDArray[np.float64]) -> Iterator[str]:
