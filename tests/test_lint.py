@@ -435,7 +435,7 @@ def test_a_claim_is_judged_to_three_digits(tmp_path, monkeypatch, value, bounds,
     [
         ("key_words: {max: 0}", r"unknown claim 'key_words': accepted are keywords, .*words_alone"),
         ("words_alone: [{task: valence, method: surface, max: 1}]", "not measured .*valence"),
-        (f"words_alone: [{{{OWN}, method: surprisal}}]", "not measured .*surprisal.*--model"),
+        (f"words_alone: [{{{OWN}, method: surprisal, max: 1}}]", "not measured .*surprisal.*--model"),
         ("words_alone: [{task: reception, method: surface, max: 1}]", "name a task, source, method"),
     ],
 )
