@@ -69,8 +69,9 @@ def main() -> None:
     given = parser.parse_args()
     sets = [StimulusSet.load(name) for name in given.sets]
     if given.foreign:
-        foreign = StimulusSet.load(given.foreign)
-        sets.append(StimulusSet("affect_reception", foreign.rows))
+        # Its keyword-free texts and their controls; its keyword-rich ones come from elsewhere.
+        clinical = StimulusSet.load(given.foreign).select(set="clinical")
+        sets.append(StimulusSet("affect_reception", clinical.rows))
     for name in given.models:
         run(name, sets, given)
     lines = list(collect(given.out))

@@ -68,7 +68,7 @@ class Baseline:
         if self.standardize or d <= n:
             return self.features
         left, sizes, _ = np.linalg.svd(self.features, full_matrices=False)
-        return left * sizes
+        return (left * sizes)[:, sizes > 1e-10 * sizes[0]]
 
 
 def text_baselines(

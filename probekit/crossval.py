@@ -153,6 +153,13 @@ class _Plan:
         self.outer_fits: list[tuple[int, ...]] = [*single, *whole]
         self.n_folds = n_folds
         rows = [np.flatnonzero(train & ~held & ~np.isin(self.folds, out)) for out in self.left_out]
+        if lacking := [
+            out for out, found in zip(self.left_out, rows, strict=True) if not len(found)
+        ]:
+            raise UserError(
+                f"nothing is left to learn from without fold {lacking[0][0]}: spread the rows that "
+                "are learned from over three folds or more"
+            )
         self.train_rows = np.zeros((len(rows), max(map(len, rows))), np.int64)
         self.weight = torch.zeros(self.train_rows.shape, dtype=torch.float64)
         for place, found in enumerate(rows):

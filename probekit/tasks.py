@@ -188,9 +188,9 @@ class _Table:
     """A set's columns as arrays, with groups filled in."""
 
     def __init__(self, stimuli: StimulusSet, hold_out: bool) -> None:
-        names = ("arm", "emotion", "valence", "domain", "scenario", "pair", "quad", "id", "split")
-        column = {name: stimuli.column(name) for name in names}
-        self.stimuli = stimuli
+        names = ("set", "arm", "emotion", "valence", "domain", "scenario", "pair", "quad", "id")
+        column = {name: stimuli.column(name) for name in (*names, "split")}
+        self.stimuli, self.set = stimuli, column["set"]
         self.alarm = column["arm"] == ALARM
         test = column["split"] == "test"
         # A test split needs another to learn from; alone, it is a set like any other.
@@ -224,7 +224,11 @@ class _Table:
         for arm in EMOTIONAL_ARMS:
             if not ((self.arm == arm).any() and (self.arm == NEUTRAL).any()):
                 continue
-            compared = np.isin(self.arm, [arm, NEUTRAL])
+            # A file may hold several sets: neutral texts of another one are no controls.
+            own = np.isin(self.set, np.unique(self.set[self.arm == arm]))
+            compared = np.isin(self.arm, [arm, NEUTRAL]) & own
+            if not (compared & (self.arm == NEUTRAL)).any():
+                continue
             _, sizes = np.unique(unit[compared], return_counts=True)
             alone = bool((sizes == 1).all())
             found.append(

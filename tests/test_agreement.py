@@ -132,6 +132,14 @@ def test_r_squared_is_scikit_learns():
     assert np.isnan(stats.r_squared(true, np.ones(50))[0])
 
 
+@pytest.mark.parametrize(("unit", "offset"), [(1, 1e9), (1e-7, 0), (1e6, -1e9)])
+def test_r_squared_knows_no_unit_and_no_origin(unit, offset):
+    true = np.random.default_rng(1).integers(0, 2, 60)
+    got = stats.r_squared(offset + unit * (true + 0.5), offset + unit * true)
+    assert got[0] == pytest.approx(1 - 0.25 / true.var())
+    assert np.isnan(stats.r_squared(offset + unit * true, np.full(60, offset + unit))[0])
+
+
 def test_cross_entropy_is_entropy_and_divergence():
     rng = np.random.default_rng(0)
     p, q = rng.dirichlet(np.ones(4), 30), rng.dirichlet(np.ones(4), 30)
@@ -194,6 +202,7 @@ def test_readings_are_held_against_the_labels_by_group():
         reading(rows["good"], "B", "other", 5.9),
         reading(rows["even"], "A", "other", 4.1),
         reading(rows["even"], "B", "other", 4.0),
+        reading(rows["good"], "C", "other"),  # Says nothing of valence: no misreading.
         reading(rows["poor"], "A", "other", 4.0),
         reading(rows["poor"], "B", "other", 4.1),
         reading(rows["plain"], "A", "relief"),
@@ -244,6 +253,22 @@ def test_alphas_come_with_an_interval_over_scenarios():
         assert count == 9
         assert estimate == Estimate.of(stats.krippendorff_alpha(table, level, weights))
         assert estimate.low < estimate.value < estimate.high
+
+
+def test_readings_without_ids_are_clustered_by_scenario_too():
+    stimuli = made()
+    named = panel(stimuli)
+    bare = [replace(each, id="") for each in named]
+    assert list(agreement.alphas(stimuli, bare, 100)) == list(agreement.alphas(stimuli, named, 100))
+
+
+def test_one_scenario_has_no_interval_and_no_alpha():
+    stimuli = made()
+    rows = [row for row in stimuli.rows if row.scenario == "v1"]
+    given = [
+        reading(row, *said) for row in rows for said in (("A", "grief", 2.0), ("B", "rage", 3.0))
+    ]
+    assert list(agreement.alphas(stimuli, given, 20)) == []
 
 
 def test_rounds_are_told_apart():

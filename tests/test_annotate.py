@@ -77,6 +77,17 @@ def test_texts_of_a_pair_or_quad_are_apart_too(column):
     assert [len({unit[item["text"]] for item in items}) for items in lists] == [6, 6]
 
 
+def test_a_scenario_of_several_pairs_is_dealt_apart_too():
+    rows = [
+        Stimulus(f"{s}{p}{k}", f"Text {s}{p}{k}.", scenario=f"s{s}", pair=f"p{s}{p}")
+        for s in range(8) for p in range(2) for k in "xy"
+    ]  # fmt: skip
+    scenario = {row.text: row.scenario for row in rows}
+    lists = deal(StimulusSet("s", tuple(rows)))
+    assert [len({scenario[item["text"]] for item in items}) for items in lists] == [8] * 4
+    assert [len(items) for items in lists] == [8] * 4
+
+
 def test_of_two_people_both_are_asked_about_in_turn():
     (items,) = deal(people())
     asked = [(item["text"], item["about"], item["who"]) for item in items]
@@ -326,6 +337,16 @@ def test_a_text_is_left_by_next_only_with_all_three_answers(opened):
     page.get_by_role("button", name="Next").click()
     assert page.locator("#count").inner_text() == "2 of 4, 1 answered"
     assert said(page) == ""
+
+
+def test_a_choice_is_kept_before_next(opened):
+    page = opened(people())
+    page.locator("input[name=emotion][value=relief]").check()
+    page.locator("input[name=valence][value='6']").check()
+    page.wait_for_timeout(200)  # The browser stores in a process of its own.
+    page.reload()
+    kept = [given(page, name) for name in ("emotion", "valence", "arousal")]
+    assert kept == ["relief", "6", None]
 
 
 def test_two_people_of_a_text_get_answers_of_their_own(opened, tmp_path):

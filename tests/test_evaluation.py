@@ -1,15 +1,18 @@
 """From predictions to rows: which rows there are, and that their figures belong together."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, r2_score
 
 from probekit import stats
 from probekit.crossval import CrossValidated, cross_validate
 from probekit.evaluation import (
     Scorer,
+    alarm_rows,
     baseline_rows,
     composite,
     keyword_effect_row,
@@ -18,7 +21,7 @@ from probekit.evaluation import (
 )
 from probekit.runs import COLUMNS
 from probekit.stimuli import Stimulus, StimulusSet
-from probekit.tasks import tasks_of
+from probekit.tasks import ALARM, tasks_of
 
 LAYERS = [0, 3, 7]
 N_DRAWS, N_NULL = 200, 30
@@ -304,3 +307,123 @@ def test_the_keyword_effect_is_paired_over_scenarios():
     assert row["value"] == pytest.approx(one[0] - two[0])
     assert row["low"] <= row["value"] <= row["high"]
     assert 0 < row["p"] <= 1
+
+
+# Splits, false alarms, ratings, soft labels
+
+
+def divided(n=24):
+    """The toy with every second scenario held out, numbers, shares, and six vivid texts."""
+    rng = np.random.default_rng(3)
+    rows = [
+        replace(
+            row,
+            split=("dev", "test")[int(row.scenario[1:]) % 2],
+            extra={"arousal": rng.normal(), "shares": {"joy": (p := rng.random()), "fear": 1 - p}},
+        )
+        for row in toy(n).rows
+    ]
+    vivid = [Stimulus(f"v{i}", "vivid", arm=ALARM, emotion="neutral") for i in range(6)]
+    return StimulusSet("divided", (*rows, *vivid))
+
+
+def asked(name, source=""):
+    tasks, _ = tasks_of(divided(), 3, ratings=["arousal"])
+    return next(task for task in tasks if (task.name, task.source) == (name, source))
+
+
+def scorer_of(task, target, split):
+    return Scorer(task, target, task.folds(3, 0), N_DRAWS, 0, split)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_split_is_scored_by_itself_and_says_which(split):
+    task = asked("reception", "keyword_free")
+    scorer = scorer_of(task, "keyword_free", split)
+    stimuli = divided()
+    here = [stimuli.rows[place] for place in task.rows[scorer.mask]]
+    assert {row.split for row in here} == {split}
+    assert {row.arm for row in here} == {"keyword_free", "neutral"}
+    p = np.random.default_rng(0).random((len(here), 1))
+    rows = list(scorer.figures(scorer.draws(p), condition="baseline", method="reference"))
+    assert {(row["split"], row["n"], row["clusters"]) for row in rows} == {(split, 24, 12)}
+    labels = np.array([row.arm == "keyword_free" for row in here])
+    assert only(rows, metric="accuracy")["value"] == np.mean((p[:, 0] > 0.5) == labels)
+    assert only(rows, metric="false_alarm")["value"] == np.mean(p[~labels, 0] > 0.5)
+
+
+def test_false_alarms_are_the_share_of_vivid_texts_called_emotional():
+    task = asked("reception", "keyword_free")
+    assert task.targets == ("keyword_free", ALARM)
+    scorer = scorer_of(task, ALARM, "test")
+    p = np.array([0.9, 0.2, 0.6, 0.5, 0.1, 0.51])[:, None]
+    (row,) = alarm_rows(scorer, p, method="words")
+    cells = ("split", "target", "condition", "method", "metric", "value", "n", "clusters")
+    assert [row[key] for key in cells] == [
+        "test", ALARM, "control", "words", "false_alarm", 0.5, 6, 6,
+    ]  # fmt: skip
+    assert 0 <= row["low"] < 0.5 < row["high"] <= 1
+
+
+@pytest.mark.parametrize("name", ["arousal", "soft_labels"])
+def test_ratings_and_soft_labels_have_figures_of_their_own(name):
+    task = asked(name)
+    scorer = scorer_of(task, "", "test")
+    rng, truth = np.random.default_rng(4), task.probe_target[scorer.mask]
+    shape = (36, 1) if name == "arousal" else (36, 2)
+    probe, words = rng.dirichlet(np.ones(2), (2, 36))[..., : shape[1]]
+    draws = scorer.draws(probe)
+    if name == "arousal":
+        assert {key: values[0] for key, values in draws.items()} == {
+            "spearman": pytest.approx(spearmanr(probe[:, 0], truth).statistic),
+            "r2": pytest.approx(r2_score(truth, probe[:, 0])),
+        }
+    else:
+        nats = sum(
+            log_loss(np.full(36, k), probe, labels=[0, 1], sample_weight=truth[:, k])
+            * truth[:, k].mean()
+            for k in (0, 1)
+        )
+        assert {key: values[0] for key, values in draws.items()} == {
+            "cross_entropy": pytest.approx(nats),
+            "accuracy": np.mean(probe.argmax(1) == truth.argmax(1)),
+        }
+    # Above text is what the probe does better, whichever way its measure runs.
+    gap = scorer.primary(probe) - scorer.primary(words)
+    sign = 1 if name == "arousal" else -1
+    np.testing.assert_array_equal(scorer.above(probe, words), sign * gap)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "metrics"),
+    [
+        ("arousal", "ridge", ["spearman", "r2", "spearman_above_text"]),
+        ("soft_labels", "logistic", ["cross_entropy", "accuracy", "cross_entropy_above_text"]),
+    ],
+)
+def test_probes_of_numbers_and_shares_stand_beside_null_and_words(name, method, metrics):
+    task = asked(name)
+    target, rng = task.probe_target, np.random.default_rng(5)
+    column = target if target.ndim == 1 else target[:, 0]
+    x = rng.normal(size=(len(target), 3, 4))
+    x[:, 1, 0] += 4 * column
+    permuted = task.permuted(19, 0)
+    folds = task.folds(3, 0)
+    scorer = scorer_of(task, "", "test")
+    (result,) = cross_validate(
+        x, target, folds, tests=[scorer.mask], held_out=task.held_out, permuted=permuted
+    )
+    words = result.predictions[0]  # A layer of noise.
+    rows = list(probe_rows(scorer, result, LAYERS, words))
+    for layer in ["", *LAYERS]:
+        there = [row for row in rows if row.get("layer") == layer]
+        probes = [row for row in there if row["condition"] == "probe"]
+        assert [(row["metric"], row["method"]) for row in probes] == [(m, method) for m in metrics]
+        assert [r["metric"] for r in there if r["condition"] == "null"] == metrics[:1]
+    assert {row["split"] for row in rows} == {"test"}
+    assert "confusion" not in {row["metric"] for row in rows}
+    assert only(rows, metric="chosen_layer")["value"] == 3
+    # Better than words and than every relabeling, whichever way its measure runs.
+    above = only(rows, metric=metrics[2], layer="")
+    assert 0 < above["low"] < above["value"]
+    assert only(rows, metric=metrics[0], condition="probe", layer="")["p"] == 1 / 20

@@ -47,6 +47,14 @@ def test_emotion_words_are_found_in_every_form(word):
     assert found.where == (f"0: {word.lower()}",)
 
 
+def test_emotion_words_are_found_in_compounds_and_possessives():
+    said = ["He was grief-stricken.", "Panic-stricken!", "teary-eyed", "Her anger's edge.", "x"]
+    found = texts.keywords(a_set(*map(free, said)))
+    assert found.value == 4
+    assert [each[:2] for each in found.where] == ["0:", "1:", "2:", "3:"]
+    assert found.where[3] == "3: anger"
+
+
 def test_keywords_count_texts_of_every_arm_but_the_rich_one():
     rows = [free("Angry and afraid."), neutral("She was angry."), rich("She was angry."), free("x")]
     found = texts.keywords(a_set(*rows, {"text": "So much grief, no arm."}))
@@ -123,6 +131,11 @@ def test_words_that_stand_in_one_arm_more_often_are_named():
         a_set(*couple, free("oh oh oh no", pair="s"), neutral("no", pair="s"))
     )
     assert twice.where[0] == "oh (+3)"
+    words = {"positive": "the kidney", "negative": "the kidney"}
+    by_valence = [{"text": text, "valence": v, "pair": "p"} for v, text in words.items()]
+    assert texts.unbalanced_words(a_set(*by_valence)).value == 0
+    by_valence[0]["text"] = "the jacket"
+    assert texts.unbalanced_words(a_set(*by_valence)).value == 2
 
 
 def test_near_duplicates_share_runs_of_five_words():
@@ -157,6 +170,10 @@ def test_imbalance_is_cohens_d_of_the_labels_most_apart():
     assert found.value == pytest.approx(7.0)
     assert len(found.where) == 3
     assert texts.imbalance(a_set(free("ab"), neutral("ab")), count).value == 0
+    apart = a_set(*[free("ab")] * 3, *[neutral("a")] * 3)  # No spread, and never alike.
+    assert texts.imbalance(apart, count).value == np.inf
+    for few in ([{"text": "x", "emotion": "rage"}], [free("x")], [free("x"), rich("xy")]):
+        assert texts.imbalance(a_set(*few), count) is None
 
 
 @pytest.mark.parametrize(
@@ -166,6 +183,8 @@ def test_imbalance_is_cohens_d_of_the_labels_most_apart():
         ('"Did he leave?" she asked. No (not yet)...', 3, 9 / 8),
         ("no mark at all", 1, 0),
         ("It cost 3.50 in all.", 1, 2 / 6),
+        ("It's \"so\" - yes.", 1, 5 / 3),
+        ("It’s “so” — yes.", 1, 5 / 3),
     ],
 )
 def test_surface_counts(text, sentences, marks):
@@ -228,6 +247,8 @@ def test_association_counts_scenarios_and_passes_over_the_neutral():
     assert texts.association(a_set(*rows[:9]), lambda row: row.person) is None
     one = told("grief", person="first") + told("rage", person="first")
     assert texts.association(a_set(*one), lambda row: row.person) is None
+    two = told("grief", person="first") + told("rage", person="third")
+    assert texts.association(a_set(*two), lambda row: row.person).value == 0  # Chance alone.
 
 
 def test_every_check_measures_a_whole_set():
@@ -305,18 +326,21 @@ def test_mirrored_words_tell_nothing():
     assert texts.unbalanced_words(telling()).value == 2
 
 
-def test_chance_and_the_smallest_effect_are_the_nulls():
+def test_chance_is_the_null_and_the_smallest_effect_that_of_scores_that_know_nothing():
     stimuli = telling(9)
-
     (task,) = tasks_of(stimuli, 3, hold_out=False)[0]
-    (bag, *_) = word_baselines(stimuli.texts)
+    (bag, *_, lexicon) = word_baselines(stimuli.texts)
+    folds, labels = task.folds(3, 0), task.label_numbers
     null = cross_validate(
-        bag.features, task.label_numbers, task.folds(3, 0), permuted=task.permuted(19, 0),
-        standardize=False,
-    )[0].null_nested  # fmt: skip
-    area = words_of(stimuli)["reception", "scenario", "auroc"]
+        bag.features, labels, folds, permuted=task.permuted(19, 0), standardize=False
+    )[0].null_nested
+    found = {each.method: each for each in measure(stimuli, [bag, lexicon], SMALL) if each.chance}
+    area, other = found["bag_of_words"], found["lexicon"]
     assert area.chance == pytest.approx(null.mean())
-    assert area.smallest == pytest.approx(stats.smallest_effect(null))
+    assert area.smallest == other.smallest  # A matter of the design, whatever is measured.
+    rng = np.random.default_rng(1)
+    blind = [stats.auroc(rng.normal(size=18), labels == 1, folds)[0] for _ in range(1000)]
+    assert area.smallest == pytest.approx(stats.smallest_effect(blind), rel=0.15)
 
 
 @cache
@@ -343,6 +367,28 @@ def test_domains_are_held_out_where_there_are_three():
     # The words of a domain are known from no other.
     assert found["categorisation", "domain", "auroc"].estimate.value == pytest.approx(0.5, abs=0.02)
     assert set(words_of(in_domains(2))) == {("categorisation", "scenario", "auroc")}
+
+
+def test_an_emotion_that_fills_a_domain_is_measured_over_scenarios_at_least():
+    rows = [
+        {"text": f"The {who} stood by the {what} on day {n}.", "emotion": e, "domain": f"d{e}"}
+        for e in ("rage", "grief", "terror")
+        for who in ("cat", "dog")
+        for n, what in enumerate(("door", "gate", "wall"))
+    ]
+    area = words_of(a_set(*rows))["categorisation", "scenario", "auroc"]
+    assert area.estimate.low <= area.estimate.value <= area.estimate.high
+
+
+def test_votes_are_measured_without_permutations(tmp_path):
+    file = tmp_path / "votes.jsonl"
+    text = "The cat sat by the door on day {}."
+    rows = [{"text": text.format(n), "joy": n % 3, "anger": 2, "fear": 1} for n in range(12)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = lint(file, design=Design(folds=3, permutations=0, bootstraps=20))
+    soft = [each for each in found if each.name.startswith("soft_labels: ")]
+    assert {each.name.split(", ")[1] for each in soft} == {"cross_entropy"}
+    assert all(np.isfinite(each.value) and "chance" not in each.said for each in soft)
 
 
 # Claims
@@ -435,13 +481,64 @@ def test_a_claim_is_judged_to_three_digits(tmp_path, monkeypatch, value, bounds,
     [
         ("key_words: {max: 0}", r"unknown claim 'key_words': accepted are keywords, .*words_alone"),
         ("words_alone: [{task: valence, method: surface, max: 1}]", "not measured .*valence"),
-        (f"words_alone: [{{{OWN}, method: surprisal, max: 1}}]", "not measured .*surprisal.*--model"),
-        ("words_alone: [{task: reception, method: surface, max: 1}]", "name a task, source, method"),
+        (
+            f"words_alone: [{{{OWN}, method: surprisal, max: 1}}]",
+            "not measured .*surprisal.*--model",
+        ),
+        (
+            "words_alone: [{task: reception, method: surface, max: 1}]",
+            "name a task, source, method",
+        ),
+        ("person_v: {max: 0.1}", "claims 'person_v', and the set gives nothing to measure it on"),
     ],
 )
 def test_claims_of_nothing_that_is_measured_are_refused(tmp_path, claim, says):
     with pytest.raises(UserError, match=says):
         lint(folder(tmp_path / "made", telling(6), f"  {claim}"), design=SMALL)
+
+
+@pytest.mark.parametrize("claim", ["changed_tokens", "unbalanced_words", "length_ratio"])
+def test_claims_on_pairs_and_scenarios_need_them(tmp_path, claim):
+    rows = [
+        {"text": row.text, "valence": ("positive", "negative")[number % 2]}
+        for number, row in enumerate(telling(6).rows)
+    ]
+    with pytest.raises(UserError, match=f"claims '{claim}', and the set gives nothing"):
+        lint(folder(tmp_path / "made", a_set(*rows), f"  {claim}: {{max: 9}}"), design=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("keywords: {maximum: 0}", "the claim 'keywords' is .*maximum.*give a number as `min`"),
+        ("keywords: 1", "the claim 'keywords' is 1"),
+        ("keywords: 0", "the claim 'keywords' is 0"),
+        ("keywords: {}", "the claim 'keywords' is {}"),
+        ("keywords: {max: none}", "the claim 'keywords' is .*none"),
+        ("keywords: {max: 0, maximum: 0}", "'keywords' has options it does not take.*maximum"),
+        ("- keywords", "claims"),
+        (f"words_alone: {{{OWN}, method: surface, max: 1}}", "words_alone"),
+        ("words_alone: [surface]", "the claim 'words_alone' is 'surface'"),
+        (f"words_alone: [{{{OWN}, method: surface}}]", "give a number as `min`"),
+        (
+            "words_alone: [{tusk: reception, method: surface, max: 1}]",
+            "unknown key of a claim on words 'tusk': accepted are task, .*max",
+        ),
+        (f"words_alone: [{{{OWN}, method: surface, maximum: 0}}]", "the claim 'words_alone' is"),
+    ],
+)
+def test_broken_claims_are_refused(tmp_path, claim, says):
+    with pytest.raises(UserError, match=says):
+        lint(folder(tmp_path / "made", telling(6), f"  {claim}"), design=SMALL)
+
+
+def test_two_claims_of_one_figure_are_both_judged(tmp_path):
+    own = f"{OWN}, method: bag_of_words"
+    claims = f"  words_alone: [{{{own}, max: 0.6}}, {{{own}, min: 0.4}}]"
+    found = lint(folder(tmp_path / "made", telling(6), claims), design=SMALL)
+    name = "reception keyword_free: bag_of_words, auroc"
+    judged = [(each.claim, each.passed) for each in found if each.name == name]
+    assert judged == [("at most 0.6", False), ("at least 0.4", True)]
 
 
 def test_a_claim_on_words_needs_words_to_be_measured(tmp_path):

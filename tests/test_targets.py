@@ -169,6 +169,16 @@ def test_shares_that_are_certain_are_classes():
     got, want = LayerProbes(0.1).fit(x, np.eye(3)[labels]), LayerProbes(0.1).fit(x, labels)
     np.testing.assert_allclose(got.predict_proba(x), want.predict_proba(x), atol=1e-6)
     np.testing.assert_array_equal(got.classes_, [0, 1, 2])
+    np.testing.assert_array_equal(got.score(x, np.eye(3)[labels]), want.score(x, labels))
+
+
+def test_the_score_of_soft_labels_is_how_often_the_largest_share_is_predicted():
+    x, shares, _, _ = problem("shares")
+    probe, weights = LayerProbes(0.1).fit(x, shares), np.arange(len(shares))
+    hit = probe.predict(x) == shares.argmax(1)[:, None]
+    np.testing.assert_allclose(probe.score(x, shares), hit.mean(0))
+    weighted = np.average(hit, axis=0, weights=weights)
+    np.testing.assert_allclose(probe.score(x, shares, sample_weight=weights), weighted)
 
 
 # cross_validate
@@ -339,6 +349,25 @@ def test_the_null_learns_the_values_of_other_places(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_without_permutations_the_null_is_empty(kind):
+    x, y, folds, _ = problem(kind, 24)
+    (got,) = cross_validate(x, y, folds)
+    assert got.null.shape == (0, 3)
+    assert got.null_nested.shape == (0,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fold_without_rows_leaves_scores_and_choices_finite(kind, monkeypatch):
+    monkeypatch.setattr(logistic, "GRADIENT_TOLERANCE", 1e-8)
+    x, y, folds, _ = problem(kind, 48)
+    gap = np.where(folds >= 2, folds + 1, folds)
+    (got,), (want,) = cross_validate(x, y, gap), cross_validate(x, y, folds)
+    assert got.inner.shape == (5,)
+    assert np.isfinite(got.inner).all()
+    np.testing.assert_allclose(got.nested, want.nested, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_chunks_of_layers_change_nothing(kind, monkeypatch):
     x, y, folds, groups = problem(kind, 40)
     held = np.arange(40) >= 32
@@ -426,7 +455,8 @@ def test_compare_ranks_the_null_inside_groups(monkeypatch):
         (np.array([1.0, np.nan, 2.0]), "target of item 1 is missing or infinite"),
         (np.array([[0.5, 0.5], [1.0, 0.0], [np.inf, 0]]), "target of item 2 is missing"),
         (np.array([[0.5, 0.5], [3.0, 1.0], [1.0, 0.0]]), "shares of item 1 are .* divide"),
-        (np.array([[0.5, 0.5], [1.0, 0.0], [1.5, -0.5]]), "the shares of item"),
+        (np.array([[0.5, 0.5], [1.5, -0.5], [1.0, 0.0]]), "the shares of item 1 are"),
+        (np.array([1, -1, 1]), "numbered from 0, not -1"),
     ],
 )
 def test_bad_targets_are_one_line(values, says):

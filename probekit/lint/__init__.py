@@ -218,7 +218,8 @@ def _figure_claimed(claim: Any) -> tuple[dict[str, Any], dict[str, float]]:
 
 def _said(words: Words) -> str:
     estimate = words.estimate
-    said = f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+    low, high = (number(end, digits=3) for end in (estimate.low, estimate.high))
+    said = f"{number(estimate.value, digits=3)} [{low}, {high}]"
     if words.chance is not None:
         said += f" chance {number(words.chance)}"
     if words.smallest is not None:
