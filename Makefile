@@ -10,7 +10,8 @@ export GOMP_SPINCOUNT ?= 3000
 
 demo: $(VENV)/.installed
 	$(BIN)/probekit fetch $(MODEL)
-	$(BIN)/probekit probe $(MODEL) --out runs/demo
+	$(BIN)/probekit probe $(MODEL) --out runs/demo --sites resid_post \
+		--stimuli vignettes --stimuli minimal_pairs --stimuli crossed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

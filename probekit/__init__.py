@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from probekit.prompts import TEMPLATES, Template
     from probekit.report import write_report
     from probekit.sites import KINDS, Site
-    from probekit.stimuli import StimulusSet
+    from probekit.stimuli import StimulusSet, Taxonomy, TestSplitWarning
     from probekit.store import Activations, ActivationStore
     from probekit.tasks import Task, tasks_of
 
@@ -39,6 +39,8 @@ _HOME = {
     "KINDS": "sites",
     "Site": "sites",
     "StimulusSet": "stimuli",
+    "Taxonomy": "stimuli",
+    "TestSplitWarning": "stimuli",
     "ActivationStore": "store",
     "Activations": "store",
     "Task": "tasks",
@@ -56,7 +58,9 @@ __all__ = [
     "Site",
     "StimulusSet",
     "Task",
+    "Taxonomy",
     "Template",
+    "TestSplitWarning",
     "UserError",
     "capture",
     "cross_validate",

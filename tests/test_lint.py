@@ -183,7 +183,7 @@ def test_imbalance_is_cohens_d_of_the_labels_most_apart():
         ('"Did he leave?" she asked. No (not yet)...', 3, 9 / 8),
         ("no mark at all", 1, 0),
         ("It cost 3.50 in all.", 1, 2 / 6),
-        ("It's \"so\" - yes.", 1, 5 / 3),
+        ('It\'s "so" - yes.', 1, 5 / 3),
         ("It’s “so” — yes.", 1, 5 / 3),
     ],
 )

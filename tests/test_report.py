@@ -9,9 +9,9 @@ import pytest
 
 from probekit.errors import UserError
 from probekit.plots import Estimate
-from probekit.report import sections, write_report
+from probekit.report import headline_table, sections, write_report
 from probekit.report.markup import Html, json_script, tag
-from probekit.report.results import Block, Question, read_run
+from probekit.report.results import PROBE, Block, Question, read_run
 from probekit.report.words import listed
 from probekit.runs import MANIFEST, REPORT, RESULTS, write_json, write_results
 
@@ -323,6 +323,120 @@ def test_the_same_run_gives_the_same_page_and_nothing_else(run):
     first = write_report(run).read_bytes()
     assert write_report(run).read_bytes() == first
     assert sorted(path.name for path in run.iterdir()) == [MANIFEST, REPORT, RESULTS]
+
+
+# Held-out rows, false alarms, ratings
+
+
+def divided_rows():
+    """Vignettes with a test split whose figures are .10 lower, and quads without one."""
+    for row in result_rows():
+        if row["set"] == "crossed":
+            yield {**row, "split": "all"}
+            continue
+        yield {**row, "split": "dev"}
+        moved = {key: row[key] - 0.1 for key in ("value", "low", "high") if "low" in row}
+        yield {**row, **moved, "split": "test"}
+
+
+def test_of_a_set_with_a_test_split_only_its_rows_are_read(tmp_path):
+    run = read_run(write_run(tmp_path, divided_rows()))
+    splits = {row.question.set: set() for row in run.rows}
+    for row in run.rows:
+        splits[row.question.set].add(row.split)
+    assert splits == {"vignettes": {"test"}, "crossed": {"all"}}
+    assert run.held_out == ("vignettes",)
+    whole = read_run(write_run(tmp_path / "whole"))
+    assert len(run.rows) == len(whole.rows)
+    assert whole.held_out == ()
+    question = whole.headlines[0]
+    gap = run.row(question, run.primary, PROBE), whole.row(question, whole.primary, PROBE)
+    assert gap[0].estimate.value == pytest.approx(gap[1].estimate.value - 0.1, abs=1e-5)
+
+
+def test_a_held_out_set_is_named_and_others_are_not(tmp_path, run):
+    text = page_of(write_run(tmp_path / "divided", divided_rows())).text
+    assert "Figures of vignettes are those of the test split: learned and chosen on dev" in text
+    assert "test split" not in page_of(run).text
+    # In the terminal too.
+    site = "AUROC at resid_post; layer and C chosen"
+    assert headline_table(tmp_path / "divided")[0] == f"{site} on dev, figures of test"
+    assert headline_table(run)[0] == f"{site} in inner folds"
+
+
+ALARMS = [
+    {"site": "", "pooling": "", "method": "words", "value": 0.25, "low": 0.1, "high": 0.4},
+    *[
+        {"site": site, "pooling": "last", "method": "probe", "value": value}
+        for site, value in (("resid_post", 0.5), ("attn_out", 0.99))
+    ],
+]
+
+
+def alarm_rows(**cells):
+    question = {"set": "vignettes", "task": "reception", "source": "keyword_free"}
+    control = {"condition": "control", "metric": "false_alarm", "target": "complex_neutral"}
+    counts = {"split": "test", "n": 48, "clusters": 48}
+    return [{**question, **control, **counts, **row, **cells} for row in ALARMS]
+
+
+def test_false_alarms_of_words_and_of_the_primary_probe_stand_together(tmp_path):
+    own = {"set": "vignettes", "task": "reception", "source": "keyword_free"}
+    own |= {"target": "keyword_free", "condition": "probe", "method": "logistic"}
+    own |= {"site": "resid_post", "pooling": "last", "metric": "false_alarm", "value": 0.125}
+    folder = write_run(tmp_path, [*result_rows(), own, *alarm_rows()])
+    run = read_run(folder)
+    # Test rows of alarms hide no other row, and ask no question of their own.
+    assert run.held_out == ()
+    assert run.questions == read_run(write_run(tmp_path / "without")).questions
+    text = page_of(folder).text
+    assert (
+        "Reception on keyword-free vignettes: of 48 vivid neutral texts, words alone call "
+        ".25 [.10, .40] emotional, the probe .50; of the set’s own neutral texts, the probe .12."
+    ) in text
+    assert ".99" not in text.partition("of 48 vivid")[2].partition("own neutral texts")[0]
+    assert (
+        "Missing: no reception probe was run, or without these."
+        in page_of(tmp_path / "without").text
+    )
+
+
+def test_false_alarms_without_a_primary_probe_are_not_made_up(tmp_path):
+    text = page_of(write_run(tmp_path, [*result_rows(sites=["attn_out"]), *alarm_rows()[:1]])).text
+    assert "emotional, the probe not measured; of the set’s own neutral texts, the probe –" in text
+
+
+def rated_rows(measure="spearman"):
+    """The rows of the quads as those of a rating, or of soft labels."""
+    method = {"spearman": "ridge", "cross_entropy": "logistic"}[measure]
+    for row in result_rows(STUDIED[-1:]):
+        metric = row["metric"].replace("auroc", measure)
+        own = {"task": "arousal", "metric": metric}
+        own |= {"method": method} if row["condition"] == "probe" else {}
+        yield {**row, **own}
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [("spearman", "rank correlation"), ("cross_entropy", "cross-entropy")],
+)
+def test_what_stands_in_for_auroc_is_named_everywhere(tmp_path, measure, said):
+    folder = write_run(tmp_path, [*result_rows(STUDIED[:1]), *rated_rows(measure)])
+    run = read_run(folder)
+    rated = Question("crossed", "arousal", "", "", measure)
+    assert run.questions == (Question(*STUDIED[0]), rated)
+    assert run.row(rated, run.primary, PROBE) is not None
+    assert run.over_layers(rated, run.primary, PROBE).keys() == set(LAYERS)
+    text = page_of(folder).text
+    assert f"Arousal on crossed quads, {said}: {said} ." in text
+    assert "Reception on keyword-free vignettes: AUROC ." in text
+    assert f"Arousal on crossed quads: {said} over layers" in text
+    page = (folder / REPORT).read_text(encoding="utf-8")
+    assert f"{said} above text" in page
+    assert "AUROC above text" in page
+    lines = [row[0] for row in headline_table(folder)[2]]
+    assert f" arousal, {said}" in lines
+    assert " reception free" in lines
 
 
 # What is missing is said
