@@ -4,7 +4,7 @@
 |---|---|
 | `bag_of_words` | word counts |
 | `ngrams` | counts of words and pairs of neighbouring words |
-| `char_ngrams` | counts of 2 to 4 characters inside words, those of one text only left out |
+| `char_ngrams` | counts of 2 to 4 characters inside words |
 | `stop_words` | counts of function words only |
 | `surface` | lengths, punctuation, capitals, digits, type-token ratio |
 | `lexicon` | VADER's valence scores (Hutto & Gilbert 2014) |
@@ -99,7 +99,7 @@ def word_baselines(texts: Sequence[str]) -> list[Baseline]:
     tables = (
         _counts(texts),
         _counts(texts, ngram_range=(1, 2)),
-        _characters(texts),
+        _counts(texts, analyzer="char_wb", ngram_range=(2, 4)),
         _stop_words(texts),
         np.array([_surface(text) for text in texts]),
         _valence(texts),
@@ -107,22 +107,15 @@ def word_baselines(texts: Sequence[str]) -> list[Baseline]:
     return [Baseline(name, table) for name, table in zip(WITHOUT_MODEL, tables, strict=True)]
 
 
-def _counts(texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1)) -> Floats:
+def _counts(
+    texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1), analyzer: str = "word"
+) -> Floats:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    pattern = r"(?u)\b\w+\b"  # One-letter words such as "I" count too.
-    counter = CountVectorizer(ngram_range=ngram_range, token_pattern=pattern)
+    # One-letter words such as "I" count too.
+    pattern = r"(?u)\b\w+\b" if analyzer == "word" else None
+    counter = CountVectorizer(analyzer=analyzer, ngram_range=ngram_range, token_pattern=pattern)
     return counter.fit_transform(texts).toarray().astype(np.float64)  # type: ignore[union-attr]
-
-
-def _characters(texts: Sequence[str]) -> Floats:
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    counter = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4))
-    counts = counter.fit_transform(texts)
-    # One that a single text holds helps no other to be recognised, and most are of that kind.
-    shared = np.asarray((counts > 0).sum(0)).ravel() > 1  # type: ignore[operator]
-    return counts[:, shared].toarray().astype(np.float64)  # type: ignore[index]
 
 
 def _stop_words(texts: Sequence[str]) -> Floats:

@@ -229,10 +229,11 @@ def _curve_rows(
 
 def _adjusted(p: Sequence[float | None]) -> Sequence[float | None]:
     """p-values adjusted over a curve; a single one, or none, is left without."""
-    known = [value for value in p if value is not None]
+    known = [value for value in p if value is not None and not np.isnan(value)]
     if len(known) < 2:
         return [None] * len(p)
-    return [float(q) for q in stats.benjamini_hochberg(known)]
+    adjusted = dict(zip(known, map(float, stats.benjamini_hochberg(known)), strict=True))
+    return [adjusted.get(value) if value is not None else None for value in p]
 
 
 def _confusion_rows(scorer: Scorer, probabilities: Floats) -> Iterator[Row]:

@@ -115,18 +115,20 @@ def run_probing(
     model.sites.expand(options.sites)
     for each in sets if not options.hold_out else []:
         each.warn_if_test("layer and penalty")
-    sets = [with_alarms(each) if options.alarms else each for each in sets]
+    ratings = _ratings(sets, options.ratings)
+    joined = [with_alarms(each) if options.alarms else each for each in sets]
     asked = [
-        (each, *tasks_of(each, options.folds, ratings=options.ratings, hold_out=options.hold_out))
-        for each in sets
+        (each, *tasks_of(each, options.folds, ratings=own, hold_out=options.hold_out))
+        for each, own in zip(joined, ratings, strict=True)
     ]
-    for each in sets:
+    for each in joined:
         model.encode(each.texts, options.template, ids=each.ids, truncate=options.truncate)
     identity = {
         "study": "probe",
         "version": version("emotion-probekit"),
         "model": model.fingerprint,
         "stimuli": {each.name: each.sha256 for each in sets},
+        "false_alarms": StimulusSet.load(ALARM).sha256 if options.alarms else "",
         **options.describe(),
     }
     runs.open_run(out, identity)
@@ -141,6 +143,19 @@ def run_probing(
     notes = [note for _, _, found in asked for note in found]
     runs.write_json(out / runs.MANIFEST, _manifest(model, sets, options, identity, command, notes))
     return out
+
+
+def _ratings(sets: Sequence[StimulusSet], wanted: Sequence[str]) -> list[list[str]]:
+    """The ratings that each set has a column for.
+
+    Raises:
+        UserError: no set has one of them.
+    """
+    found = [[name for name in wanted if each.has(name)] for each in sets]
+    for name in wanted:
+        if not any(name in own for own in found):
+            sets[0].column(name)  # Says which columns there are.
+    return found
 
 
 def _manifest(
@@ -274,6 +289,7 @@ class _Question:
             )
             for target in task.targets
             for split in (("test",) if target == ALARM else self.splits)
+            if (task.mask(target) & (task.held_out == (split == "test"))).any()
         }
 
     def _validate(
@@ -364,8 +380,11 @@ def _keyword_effects(
         if question.task.source != "keyword_rich" or other is None:
             continue
         for split, draws in own.items():
+            if split not in other:
+                continue
             scorer = question.scorers["keyword_rich", split]
-            row = evaluation.keyword_effect_row(scorer, np.array(draws), np.array(other[split]))
+            both = (np.array(each, dtype=np.float64) for each in (draws, other[split]))
+            row = evaluation.keyword_effect_row(scorer, *both)
             yield {**place, **row}
 
 

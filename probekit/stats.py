@@ -18,6 +18,8 @@ from probekit.errors import UserError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 ECE_MIN_ITEMS = 200
+TIE_DIGITS = 9
+"""Decimals of a score that count: what differs by rounding alone is a tie."""
 
 
 def bootstrap_weights(clusters: Sequence[str] | None, n: int, seed: int) -> Floats:
@@ -53,6 +55,7 @@ def auroc(
         `[draw]`; NaN where a draw holds no pair.
     """
     weights = np.ones((1, len(scores))) if weights is None else weights
+    scores = scores.round(TIE_DIGITS)
     up, down = scores[positive], scores[~positive]
     same = strata[positive][:, None] == strata[~positive][None]
     wins = (up[:, None] > down[None]) + 0.5 * (up[:, None] == down[None])
@@ -128,10 +131,11 @@ def spearman(
         for ranks, values in ((a, predicted), (b, true)):
             ranks[inside] = rankdata(values[inside]) / (inside.sum() + 1) - 0.5
     both = weighted_mean(a * b, weights) - weighted_mean(a, weights) * weighted_mean(b, weights)
-    spread = np.sqrt(
-        (weighted_mean(a * a, weights) - weighted_mean(a, weights) ** 2)
-        * (weighted_mean(b * b, weights) - weighted_mean(b, weights) ** 2)
+    spreads = (
+        (weighted_mean(side * side, weights) - weighted_mean(side, weights) ** 2).clip(0)
+        for side in (a, b)
     )
+    spread = np.sqrt(next(spreads) * next(spreads))
     return np.divide(both, spread, out=np.full(len(both), np.nan), where=spread > 1e-12)
 
 
@@ -155,7 +159,7 @@ def forced_choice(scores: Floats, labels: Ints, pairs: Sequence[str]) -> tuple[F
     Returns:
         `[pair]` values, and `[pair]` the row of each pair's positive item (for its cluster).
     """
-    names = np.asarray(pairs)
+    names, scores = np.asarray(pairs), scores.round(TIE_DIGITS)
     values, rows = [], []
     for name in np.unique(names):
         inside = np.flatnonzero(names == name)
@@ -241,7 +245,9 @@ def smallest_effect(null: ArrayLike, power: float = 0.8, alpha: float = 0.05) ->
 
 
 def permutation_p(observed: float, null: ArrayLike) -> float:
-    """One-sided p: (1 + number of null values at least as large) / (1 + number)."""
+    """One-sided p: (1 + number of null values at least as large) / (1 + number); NaN for NaN."""
+    if np.isnan(observed):
+        return float("nan")
     null = np.asarray(null)
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 

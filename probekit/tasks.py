@@ -299,7 +299,7 @@ class _Table:
     def rating(self, name: str) -> Task:
         """A column of numbers, rows without one left out."""
         values = self.stimuli.numbers(name)
-        if not (keep := np.isfinite(values)).any():
+        if not (keep := np.isfinite(values) & ~self.alarm).any():
             raise UserError(f"the column {name!r} of {self.stimuli.name} is empty: give numbers")
         return self._task(name, "", keep, values=values, scheme="across")
 
@@ -308,7 +308,7 @@ class _Table:
         if not any(isinstance(row.extra.get(SHARES), Mapping) for row in self.stimuli.rows):
             return []
         classes, values = self.stimuli.shares()
-        keep = np.isfinite(values.sum(1))
+        keep = np.isfinite(values.sum(1)) & ~self.alarm
         return [self._task(SOFT, "", keep, values=values, names=tuple(classes), scheme="across")]
 
     @property

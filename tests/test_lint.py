@@ -440,7 +440,7 @@ def test_claims_are_held_against_the_figures(tmp_path):
     assert changed.where[0].endswith("(0.06)")
     area = by_name["reception keyword_free: bag_of_words, auroc"]
     assert area.value == 1
-    assert area.said.startswith("1.00 [1.00, 1.00] chance .")
+    assert area.said.startswith("1.000 [1.000, 1.000] chance .")
     assert "detectable ±" in area.said
     methods = {f.name.split(": ")[1].split(",")[0] for f in found if f.name.startswith("reception")}
     assert methods == {each.name for each in word_baselines(["a b", "a c"])}
@@ -606,7 +606,7 @@ def test_claims_that_hold_end_with_0(command, tmp_path):
     name = "keyword-free texts with an emotion word"
     assert line(shown, name) == f"{name} 0 at most 0 holds"
     assert "all 1 claims hold" in shown
-    assert "[1.00, 1.00]" in line(shown, "reception keyword_free: bag_of_words, auroc")
+    assert "[1.000, 1.000]" in line(shown, "reception keyword_free: bag_of_words, auroc")
 
 
 def test_a_claim_that_does_not_hold_ends_with_1_and_names_the_worst(command, tmp_path):

@@ -203,8 +203,8 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
     rows = list(_read_rows(folder / RESULTS))
     # Where a set has a test split, that is what the page shows; the rest stays in the table.
-    tested = {row.question.set for row in rows if row.split == "test" and not _alarm(row)}
-    shown = [row for row in rows if row.question.set not in tested or row.split == "test"]
+    tested = {row.question[:3] for row in rows if row.split == "test" and not _alarm(row)}
+    shown = [row for row in rows if row.question[:3] not in tested or row.split == "test"]
     return Run(manifest, tuple(shown))
 
 

@@ -173,7 +173,8 @@ def _about_classes(run: Run) -> str:
 
 
 def _about_clusters(run: Run) -> str:
-    counts = sorted({row.clusters for row in run.rows if row.clusters})
+    own = [row for row in run.rows if row.question in run.questions]
+    counts = sorted({row.clusters for row in own if row.clusters})
     if not counts:
         return "The number of clusters is not given."
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

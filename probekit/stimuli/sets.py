@@ -116,6 +116,10 @@ class StimulusSet:
             raise UserError(f"{unknown('column', name, names)}{hint}")
         return np.array([str(row.extra.get(name, "")) for row in self.rows], dtype=np.str_)
 
+    def has(self, name: str) -> bool:
+        """Whether a row has this column."""
+        return any(getattr(row, name, "") or name in row.extra for row in self.rows)
+
     def numbers(self, name: str) -> NDArray[np.float64]:
         """[row] The values of a column as numbers, NaN where a row has none.
 
