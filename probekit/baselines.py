@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -108,13 +109,17 @@ def word_baselines(texts: Sequence[str]) -> list[Baseline]:
 
 
 def _counts(
-    texts: Sequence[str], ngram_range: tuple[int, int] = (1, 1), analyzer: str = "word"
+    texts: Sequence[str],
+    ngram_range: tuple[int, int] = (1, 1),
+    analyzer: Literal["word", "char_wb"] = "word",
 ) -> Floats:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    # One-letter words such as "I" count too.
-    pattern = r"(?u)\b\w+\b" if analyzer == "word" else None
-    counter = CountVectorizer(analyzer=analyzer, ngram_range=ngram_range, token_pattern=pattern)
+    if analyzer == "word":
+        # One-letter words such as "I" count too.
+        counter = CountVectorizer(ngram_range=ngram_range, token_pattern=r"(?u)\b\w+\b")
+    else:
+        counter = CountVectorizer(ngram_range=ngram_range, analyzer=analyzer)
     return counter.fit_transform(texts).toarray().astype(np.float64)  # type: ignore[union-attr]
 
 

@@ -339,6 +339,19 @@ def test_a_text_is_left_by_next_only_with_all_three_answers(opened):
     assert said(page) == ""
 
 
+def test_a_text_without_all_three_answers_is_neither_counted_nor_saved(opened, tmp_path):
+    page = opened(people())
+    page.get_by_label("Your code name").fill("wren")
+    answer(page, "relief", 6, 3)
+    for name, value in (("emotion", "grief"), ("valence", 2)):
+        page.locator(f"input[name={name}][value='{value}']").check()
+        page.get_by_role("button", name="Back").click()
+        assert page.locator("#count").inner_text() == "1 of 4, 1 answered"
+        page.get_by_role("button", name="Next").click()
+    save(page, tmp_path / "saved.csv")
+    assert [reading.emotion for reading in read_readings(tmp_path / "saved.csv")] == ["relief"]
+
+
 def test_a_choice_is_kept_before_next(opened):
     page = opened(people())
     page.locator("input[name=emotion][value=relief]").check()

@@ -376,8 +376,10 @@ def test_an_emotion_that_fills_a_domain_is_measured_over_scenarios_at_least():
         for who in ("cat", "dog")
         for n, what in enumerate(("door", "gate", "wall"))
     ]
-    area = words_of(a_set(*rows))["categorisation", "scenario", "auroc"]
+    found = words_of(a_set(*rows))
+    area = found["categorisation", "scenario", "auroc"]
     assert area.estimate.low <= area.estimate.value <= area.estimate.high
+    assert all(np.isfinite(each.estimate.value) for each in found.values())
 
 
 def test_votes_are_measured_without_permutations(tmp_path):

@@ -354,6 +354,12 @@ def test_of_a_set_with_a_test_split_only_its_rows_are_read(tmp_path):
     assert gap[0].estimate.value == pytest.approx(gap[1].estimate.value - 0.1, abs=1e-5)
 
 
+def test_a_task_without_a_test_split_stays_beside_one_that_has_it(tmp_path):
+    rows = list(result_rows(STUDIED[:1]))
+    rows = [{**r, "split": "test"} for r in rows] + [{**r, "task": "rated"} for r in rows]
+    assert {q.task for q in read_run(write_run(tmp_path, rows)).questions} == {"reception", "rated"}
+
+
 def test_a_held_out_set_is_named_and_others_are_not(tmp_path, run):
     text = page_of(write_run(tmp_path / "divided", divided_rows())).text
     assert "Figures of vignettes are those of the test split: learned and chosen on dev" in text

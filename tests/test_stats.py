@@ -208,6 +208,7 @@ def test_permutation_p_counts_the_observed():
     assert stats.permutation_p(0.9, [0.1, 0.2, 0.3]) == pytest.approx(1 / 4)
     assert stats.permutation_p(0.2, [0.1, 0.2, 0.3]) == pytest.approx(3 / 4)
     assert stats.permutation_p(0.1 + 0.2, [0.3]) == 1  # Equal to rounding.
+    assert np.isnan(stats.permutation_p(np.nan, [0.1, 0.2, 0.3]))  # No figure, no p.
 
 
 @settings(max_examples=60, deadline=None)

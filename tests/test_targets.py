@@ -481,6 +481,21 @@ def test_bad_input_of_a_regression_is_one_line():
         LayerProbes().fit(x, np.ones((45, 2)))
 
 
+def test_folds_that_leave_nothing_to_learn_from_are_refused():
+    x, y, folds, _ = problem("numbers", 24)
+    for train in (folds == 2, folds > 1):  # In one fold, in two.
+        with pytest.raises(UserError, match="nothing is left to learn from without fold 2"):
+            cross_validate(x, y, folds, train=train)
+
+
+def test_labels_and_folds_are_as_many_as_rows():
+    x, y, folds, _ = problem("numbers", 24)
+    with pytest.raises(UserError, match="23 labels for 24 rows of features"):
+        cross_validate(x, y[1:], folds)
+    with pytest.raises(UserError, match="23 folds for 24 rows of features"):
+        cross_validate(x, y, folds[1:])
+
+
 def test_without_rows_to_choose_on_nothing_is_chosen():
     x, y, folds, _ = problem("numbers", 24)
     with pytest.raises(UserError, match="give three or more"):
