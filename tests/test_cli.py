@@ -93,7 +93,7 @@ class TestOnTheDefaultModel:
             (["--sites", "resid_nowhere"], "unknown site"),
             (["--sites", "resid_post.30"], "layers 0 to 29"),
             (["--pooling", "loudest"], "unknown pooling"),
-            (["--folds", "30"], "fewer groups than folds"),
+            (["--rating", "loudness"], "unknown column 'loudness'"),
         ],
     )
     def test_refuses_what_the_model_or_the_set_lacks(
@@ -127,7 +127,7 @@ class TestOnTheDefaultModel:
 
     def test_probe_reuses_and_repeats_itself(self, capsys, tmp_path, monkeypatch):
         """Reduced demo: a second run reads no text again; a cold cache gives the same bytes."""
-        job = ["probe", DEFAULT, "--stimuli", "minimal_pairs", "--sites", "resid_post.9,mlp_out.9"]
+        job = ["probe", DEFAULT, "--stimuli", "perspective", "--sites", "resid_post.9,mlp_out.9"]
         job += ["--pooling", "last", "--permutations", "5"]
         results = []
         for cache in ("one", "two"):
