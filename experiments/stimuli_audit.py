@@ -37,7 +37,7 @@ SHOWN = (
     ("vignettes", "categorisation", "keyword_free", "vignettes: which of 8 emotions"),
 )
 """Set, task, source arm and caption of the rows of the picture."""
-COLOURS = ("#9aa5b1", "#b8d8ba", "#6db193", "#2a7f9e", "#16425b")
+COLOURS = ("#8a94a3", "#7cc08a", "#3f9f7f", "#2a7f9e", "#16425b")
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,10 @@ def overview(lines: list[Line]) -> go.Figure:
     """Words alone, then the models by size, on the kinds of set."""
     shown = [row for row in SHOWN if any(_asks(line, *row[:3]) for line in lines)]
     figure = go.Figure()
-    series = [("words alone", "reference", next(iter(MODELS)))]
-    series += [(title, "auroc", name) for name, (title, _) in MODELS.items()]
+    first = next(name for name in MODELS if any(line.model == name for line in lines))
+    series = [("words alone", "reference", first)]
+    there = {line.model for line in lines}
+    series += [(title, "auroc", name) for name, (title, _) in MODELS.items() if name in there]
     for place, (title, key, model) in enumerate(series):
         x, y, less, more = [], [], [], []
         for row in shown:
@@ -224,16 +226,19 @@ def overview(lines: list[Line]) -> go.Figure:
                 continue
             value, low, high = line.figures[key]
             x.append(value)
-            y.append(len(shown) - shown.index(row) - 1 + 0.3 - 0.15 * place)
+            y.append(len(shown) - shown.index(row) - 1 + 0.16 * ((len(series) - 1) / 2 - place))
             less.append(value - low)
             more.append(high - value)
         bars = {"type": "data", "symmetric": False, "array": more, "arrayminus": less, "width": 2}
         symbol = "diamond" if key == "reference" else "circle"
-        marker = {"size": 11, "color": COLOURS[place], "symbol": symbol}
+        shade = COLOURS[0] if key == "reference" else COLOURS[1 + list(MODELS).index(model)]
+        marker = {"size": 11, "color": shade, "symbol": symbol}
         figure.add_scatter(x=x, y=y, mode="markers", name=title, error_x=bars, marker=marker)
     figure.add_vline(x=0.5, line_dash="dot", line_color="#888")
     ticks = [row[3] for row in reversed(shown)]
-    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False, zeroline=False
+    )
     figure.update_xaxes(
         title="AUROC (95 % interval over scenarios); .5 is chance", range=[0.3, 1.02]
     )
