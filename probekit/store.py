@@ -124,8 +124,9 @@ class ActivationStore:
 
     def sweep_leftovers(self) -> None:
         """Remove what a killed writer left half-written; call it as the sole writer only."""
-        for leftover in self.folder.glob(".*.tmp"):
-            leftover.unlink()
+        # Of a writer that was killed: our own files, and those that safetensors writes aside.
+        for leftover in (*self.folder.glob(".*.tmp"), *self.folder.glob(".tmp*")):
+            leftover.unlink(missing_ok=True)
 
     @property
     def layers(self) -> dict[str, tuple[int, ...]]:

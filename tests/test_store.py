@@ -70,6 +70,16 @@ print(True, {p.name: p.stat().st_mtime_ns for p in killed.glob("*.safetensors")}
 """
 
 
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+    model = build("llama")
+    stored(model, MANY, tmp_path / "store")
+    left = [tmp_path / "store" / name for name in (".tmpgh6HtA", ".00000.safetensors.7.tmp")]
+    for file in left:
+        file.write_bytes(b"half")
+    stored(model, MANY, tmp_path / "store")
+    assert not any(file.exists() for file in left)
+
+
 def test_killed_and_resumed_equals_uninterrupted_byte_for_byte(tmp_path):
     here = Path(__file__).parent
     paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])

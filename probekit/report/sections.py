@@ -167,7 +167,11 @@ def _alarm_count(run: Run, question: Question) -> str:
 def _about_classes(run: Run) -> str:
     if all(question.task != "categorisation" for question in run.questions):
         return ""
-    classes = len({row.emotion for row in run.rows if row.kind.metric == "confusion"})
+    told: dict[Question, set[str]] = {}
+    for row in run.rows:
+        if row.kind.metric == "confusion":
+            told.setdefault(row.question, set()).add(row.emotion)
+    classes = max(map(len, told.values()), default=0)
     kind = f"{classes}-class categorisation" if classes else "Categorisation"
     return f"{kind} at this size is a pipeline, not a claim."
 
