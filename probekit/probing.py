@@ -116,7 +116,8 @@ def run_probing(
     for each in sets if not options.hold_out else []:
         each.warn_if_test("layer and penalty")
     ratings = _ratings(sets, options.ratings)
-    joined = [with_alarms(each) if options.alarms else each for each in sets]
+    alarms = StimulusSet.load(ALARM) if options.alarms else None
+    joined = [with_alarms(each, alarms) if alarms else each for each in sets]
     asked = [
         (each, *tasks_of(each, options.folds, ratings=own, hold_out=options.hold_out))
         for each, own in zip(joined, ratings, strict=True)
@@ -128,7 +129,7 @@ def run_probing(
         "version": version("emotion-probekit"),
         "model": model.fingerprint,
         "stimuli": {each.name: each.sha256 for each in sets},
-        "false_alarms": StimulusSet.load(ALARM).sha256 if options.alarms else "",
+        "false_alarms": alarms.sha256 if alarms else "",
         **options.describe(),
     }
     runs.open_run(out, identity)
@@ -306,34 +307,37 @@ class _Question:
             **extra,
         )
 
-    def _words(self, target: str) -> dict[str, dict[str, CrossValidated]]:
-        """Split -> baseline -> results on a target arm.
+    def _words(self, chosen_on: str) -> dict[tuple[str, str], dict[str, CrossValidated]]:
+        """(target, split) -> baseline -> results, for the targets whose choices this arm makes.
 
         In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
-        inner folds, a help that the probe does not get: *above text* errs on the safe side.
+        inner folds, a help that the probe does not get: *above text* errs on the safe side. False
+        alarms are read by the very fits of the source arm.
         """
-        chosen_on = self.task.source if target == ALARM else target
-        splits = [split for arm, split in self.scorers if arm == target]
+        keys = [key for key in self.scorers if self._chosen_on(key[0]) == chosen_on]
         found = {
             each.name: self._validate(
                 each.compact,
-                [self.scorers[target, split].mask for split in splits],
+                [self.scorers[key].mask for key in keys],
                 select=self.task.mask(chosen_on),
                 standardize=each.standardize,
             )
             for each in self.study.text
         }
         return {
-            split: {name: results[place] for name, results in found.items()}
-            for place, split in enumerate(splits)
+            key: {name: results[place] for name, results in found.items()}
+            for place, key in enumerate(keys)
         }
+
+    def _chosen_on(self, target: str) -> str:
+        return self.task.source if target == ALARM else target
 
     def baselines(self) -> dict[str, Any]:
         """Rows of the baselines, and the reference's predictions by target and split."""
         rows: list[Row] = []
         text: dict[str, list[list[float]]] = {}
-        for target in self.task.targets:
-            for split, words in self._words(target).items():
+        for chosen_on in dict.fromkeys(map(self._chosen_on, self.task.targets)):
+            for (target, split), words in self._words(chosen_on).items():
                 scorer = self.scorers[target, split]
                 picked = evaluation.composite(words, evaluation.reference(words))
                 if target == ALARM:
@@ -388,8 +392,8 @@ def _keyword_effects(
             yield {**place, **row}
 
 
-def with_alarms(stimuli: StimulusSet) -> StimulusSet:
-    """The set with `complex_neutral` behind it, where it asks about reception.
+def with_alarms(stimuli: StimulusSet, alarms: StimulusSet) -> StimulusSet:
+    """The set with the texts of `complex_neutral` behind it, where it asks about reception.
 
     The texts come as an arm of their own that is held out: they are predicted, and never learned
     from, by the probes of each reception task.
@@ -397,6 +401,5 @@ def with_alarms(stimuli: StimulusSet) -> StimulusSet:
     arms = set(stimuli.column("arm"))
     if "neutral" not in arms or arms == {"neutral"}:
         return stimuli
-    alarms = StimulusSet.load(ALARM).rows
-    added = [replace(row, id=f"{ALARM}/{row.id}", arm=ALARM, domain=ALARM) for row in alarms]
+    added = [replace(row, id=f"{ALARM}/{row.id}", arm=ALARM, domain=ALARM) for row in alarms.rows]
     return StimulusSet(stimuli.name, (*stimuli.rows, *added))

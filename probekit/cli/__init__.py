@@ -8,7 +8,7 @@ import sys
 from typer._click.exceptions import ClickException
 
 from probekit.cli import probing, stimuli  # noqa: F401 - registers the commands
-from probekit.cli.common import app, err, say
+from probekit.cli.application import app, err, say
 from probekit.errors import UserError
 
 INTERRUPTED = 130

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from probekit import runs
-from probekit.cli.common import (
+from probekit.cli.application import (
     Device,
     Dtype,
     ModelName,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from probekit.cli.common import app, bars, load, out, say
+from probekit.cli.application import app, bars, load, out, say
 
 if TYPE_CHECKING:
     from probekit.baselines import Baseline
