@@ -8,7 +8,7 @@ import pytest
 
 from probekit import stats
 from probekit.baselines import word_baselines
-from probekit.cli import common, run
+from probekit.cli import application, run
 from probekit.crossval import cross_validate
 from probekit.errors import UserError
 from probekit.lint import CHECKS, Design, lint, texts
@@ -584,7 +584,7 @@ def test_readings_beside_the_set_and_others_are_counted(tmp_path):
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Runs `probekit lint`, small; its exit code, standard output and standard error."""
-    monkeypatch.setattr(common.out, "width", 200)
+    monkeypatch.setattr(application.out, "width", 200)
     sizes = ["--folds", "3", "--permutations", "2"]
 
     def linted(*arguments):
