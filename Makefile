@@ -10,8 +10,7 @@ export GOMP_SPINCOUNT ?= 3000
 
 demo: $(VENV)/.installed
 	$(BIN)/probekit fetch $(MODEL)
-	$(BIN)/probekit probe $(MODEL) --out runs/demo --sites resid_post \
-		--stimuli vignettes --stimuli minimal_pairs --stimuli crossed
+	$(BIN)/probekit probe $(MODEL) --out runs/demo --sites resid_post --stimuli vignettes
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
