@@ -259,7 +259,7 @@ class _Job:
         try:
             return self._forward(prompts, spans, width)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(prompts) == 1:
                 raise UserError(
@@ -307,7 +307,8 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[range]:
             start = stop
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice, on whatever device."""
     said = str(error).lower()
     return (
         isinstance(error, (torch.OutOfMemoryError, MemoryError))

@@ -1,4 +1,4 @@
-"""Reading sites during a forward pass with plain PyTorch hooks that are always removed."""
+"""Reading and writing sites in a forward pass, with plain PyTorch hooks that are always removed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from probekit.sites import Site, SiteMap
+
+Change = Callable[[Tensor], Tensor]
 
 
 class _DeepEnough(Exception):
@@ -34,6 +36,24 @@ def reading(
                 receive(site, tap.read(args, kwargs, output))
 
             handles.append(tap.module.register_forward_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def writing(sites: SiteMap, changes: Sequence[tuple[Site, Change]]) -> Iterator[None]:
+    """Within the block, each forward pass goes on with `change(value)` at every named site.
+
+    Args:
+        changes: sites and what is done there, `[row, token, d]` -> the same shape; several at one
+            site act in their order. The function must not write into the tensor it is given.
+    """
+    handles = []
+    try:
+        for site, change in changes:
+            handles.append(sites.tap(site).register(change))
         yield
     finally:
         for handle in handles:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from probekit import bundled
+from probekit.edits import Edit, applied
 from probekit.errors import UserError, unknown
 from probekit.prompts import NO_TEMPLATE, Encoded, Template, encode
 from probekit.runs import digest
@@ -169,6 +171,16 @@ class Model:
     def body(self, batch: Batch) -> Tensor:
         """Run the decoder body; the states after the final norm, `[row, token, d_model]`."""
         return self.hf.base_model(**batch.inputs(), use_cache=False).last_hidden_state
+
+    def edited(self, edits: Sequence[Edit]) -> AbstractContextManager[None]:
+        """Within the block, every forward pass is edited, `hf.generate` under a KV cache too.
+
+        May be nested; on leaving, whatever was raised, the model is as it was.
+
+        Raises:
+            UserError: a site, unit, width, row or token that this model or batch does not have.
+        """
+        return applied(self, edits)
 
     def bridge(self) -> Any:
         """A TransformerLens `TransformerBridge` on the same weights, for its own tools.

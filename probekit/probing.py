@@ -7,7 +7,6 @@
 Steps 2 and 3 are stages of the run folder: a run that was killed goes on from the last one.
 """
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,15 +29,6 @@ from probekit.runs import Progress
 from probekit.stimuli import StimulusSet
 from probekit.store import ActivationStore
 from probekit.tasks import ALARM, Task, tasks_of
-
-VERSIONED = (
-    "emotion-probekit",
-    "torch",
-    "transformers",
-    "transformer-lens",
-    "scikit-learn",
-    "numpy",
-)
 
 
 @dataclass(frozen=True)
@@ -141,8 +131,20 @@ def run_probing(
             common = {"study": "probe", "model": name, "set": each.name}
             rows.append({**common, **row, "seed": options.seed})
     runs.write_results(out / runs.RESULTS, rows)
-    notes = [note for _, _, found in asked for note in found]
-    runs.write_json(out / runs.MANIFEST, _manifest(model, sets, options, identity, command, notes))
+    described = options.describe()
+    manifest = runs.manifest(
+        "probe",
+        model=model.describe(),
+        stimuli=[each.describe() for each in sets],
+        command=command,
+        seed=options.seed,
+        identity=identity,
+        sites=list(dict.fromkeys(s.kind for s in model.sites.expand(options.sites))),
+        **{key: described[key] for key in ("template", "poolings", "folds", "permutations")},
+        bootstrap=options.bootstraps,
+        notes=[note for _, _, found in asked for note in found],
+    )
+    runs.write_json(out / runs.MANIFEST, manifest)
     return out
 
 
@@ -157,33 +159,6 @@ def _ratings(sets: Sequence[StimulusSet], wanted: Sequence[str]) -> list[list[st
         if not any(name in own for own in found):
             sets[0].column(name)  # Says which columns there are.
     return found
-
-
-def _manifest(
-    model: Model,
-    sets: Sequence[StimulusSet],
-    options: Options,
-    identity: dict[str, Any],
-    command: str,
-    notes: list[str],
-) -> dict[str, Any]:
-    described = model.describe()
-    asked = options.describe()
-    return {
-        "study": "probe",
-        "complete": True,
-        "created_with": {"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "command": command,
-        "seed": options.seed,
-        "model": {**described, "quantisation_note": "; ".join(model.notes)},
-        "sites": list(dict.fromkeys(s.kind for s in model.sites.expand(options.sites))),
-        **{key: asked[key] for key in ("template", "poolings", "folds", "permutations")},
-        "bootstrap": options.bootstraps,
-        "stimuli": [{"name": s.name, "sha256": s.sha256, "rows": len(s)} for s in sets],
-        "notes": notes,
-        "identity": identity,
-    }
 
 
 class _SetStudy:

@@ -5,9 +5,11 @@ import hashlib
 import json
 import math
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,15 @@ COLUMNS = (
 
 MANIFEST, RESULTS, REPORT = "manifest.json", "results.csv", "report.html"
 STAGES = "stages"
+
+VERSIONED = (
+    "emotion-probekit",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "scikit-learn",
+    "numpy",
+)
 
 Progress = Callable[[str, float, float], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -199,3 +210,35 @@ def open_run(folder: Path, identity: Mapping[str, Any]) -> None:
         raise UserError(f"{folder} is not empty and holds no run: give a new --out")
     else:
         write_json(manifest, {"identity": identity, "complete": False})
+
+
+def manifest(
+    study: str,
+    *,
+    model: Mapping[str, Any],
+    stimuli: Iterable[Mapping[str, Any]],
+    command: str,
+    seed: int,
+    identity: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """The manifest of a finished run: what made it, with versions; no path of this machine.
+
+    Args:
+        model: from `Model.describe`.
+        stimuli: name, sha256 and number of rows of each set.
+        command: what the user typed.
+        more: what this study adds.
+    """
+    return {
+        "study": study,
+        "complete": True,
+        "created_with": {"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "command": command,
+        "seed": seed,
+        "model": {**model, "quantisation_note": "; ".join(model["notes"])},
+        **more,
+        "stimuli": list(stimuli),
+        "identity": identity,
+    }

@@ -12,7 +12,7 @@ Hugging Face modules; the model itself is not wrapped.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,14 +43,29 @@ class Site:
     def __str__(self) -> str:
         return f"{self.kind}.{self.layer}"
 
+    @staticmethod
+    def parse(text: str) -> tuple["Site", int | None]:
+        """A site and, where one is named, its head or neuron, from "resid_post.3" or "z.3.5".
+
+        Raises:
+            UserError: not a kind with a layer.
+        """
+        kind, *numbers = text.split(".")
+        if kind not in KINDS or not 1 <= len(numbers) <= 2 or not all(n.isdigit() for n in numbers):
+            raise unknown(
+                "site", text, [*KINDS, "each with a layer, such as resid_post.3 or z.3.5"]
+            )
+        return Site(kind, int(numbers[0])), int(numbers[1]) if numbers[1:] else None
+
 
 @dataclass(frozen=True)
 class Tap:
-    """Where a site is read: a module, which side of it, and what the stream multiplies it by."""
+    """Where a site lives: a module, which side of it, and what the stream multiplies it by."""
 
     module: nn.Module
     side: Literal["input", "output"]
     scale: float = 1.0
+    in_place: bool = False
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Tensor:
         """The site's value `[row, token, d]` in one call of the module."""
@@ -59,6 +74,35 @@ class Tap:
         else:
             value = output[0] if isinstance(output, tuple) else output
         return value if self.scale == 1.0 else value * self.scale
+
+    def register(self, change: Callable[[Tensor], Tensor]) -> Any:
+        """A hook that puts `change(value)` in the site's place; returns its handle.
+
+        An input that the block also adds to its stream (`in_place`) is overwritten where it lies,
+        so that the stream goes on with the new value too.
+        """
+
+        def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            old = self.read(args, kwargs, None)
+            new = change(old)
+            if self.in_place:
+                old.copy_(new)
+                return None
+            if args:
+                return (new, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": new}
+
+        def after(_: Any, __: Any, output: Any) -> Any:
+            old = self.read((), {}, output)
+            new = change(old)
+            if self.scale != 1.0:  # What was not changed keeps its very bits.
+                raw = output[0] if isinstance(output, tuple) else output
+                new = raw + (new - old) / self.scale
+            return (new, *output[1:]) if isinstance(output, tuple) else new
+
+        if self.side == "input":
+            return self.module.register_forward_pre_hook(before, with_kwargs=True)
+        return self.module.register_forward_hook(after)
 
 
 class SiteMap:
@@ -116,6 +160,35 @@ class SiteMap:
             raise UserError(reason)
         return self._locate(site.kind, site.layer)
 
+    def width(self, site: Site) -> int:
+        """Size of the site's last axis."""
+        if site.kind not in ("z", "mlp_post"):
+            return int(self._text.hidden_size)
+        module: Any = self.tap(site).module
+        # GPT-2's Conv1D keeps its weight `[in, out]`; a Linear `[out, in]`.
+        return int(getattr(module, "in_features", None) or module.weight.shape[0])
+
+    def units(self, kind: Kind) -> int:
+        """Number of heads in `z`, of neurons in `mlp_post`; other sites have none.
+
+        Raises:
+            UserError: the kind has no units.
+        """
+        if kind == "z":
+            return int(self._text.num_attention_heads)
+        if kind == "mlp_post":
+            return self.width(Site(kind, 0))
+        raise UserError(f"site {kind} has no heads or neurons: those of z and mlp_post can be told")
+
+    def block(self, layer: int) -> nn.Module:
+        """The module of a decoder block."""
+        return self._module(layer, "")
+
+    @property
+    def _text(self) -> Any:
+        config: Any = self.hf.config
+        return config.get_text_config()
+
     def expand(self, wanted: Iterable[str | Site]) -> tuple[Site, ...]:
         """Sites from `Site`s, kinds ("resid_post": every layer) and "kind.layer" strings.
 
@@ -150,7 +223,8 @@ class SiteMap:
                 )
             case "resid_mid":
                 # OLMo 2 has no norm before its MLP: the MLP itself reads the stream.
-                return Tap(self._module(layer, "ln2" if "ln2" in self._parts else "mlp"), "input")
+                module = self._module(layer, "ln2" if "ln2" in self._parts else "mlp")
+                return Tap(module, "input", in_place=True)
             case "attn_out" | "mlp_out":
                 part, norm = ("attn", "ln1_post") if kind == "attn_out" else ("mlp", "ln2_post")
                 scale = float(getattr(self.hf.config, "residual_multiplier", 1.0))

@@ -252,6 +252,27 @@ def permutation_p(observed: float, null: ArrayLike) -> float:
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
+def sign_flip_p(values: Floats, clusters: Sequence[str], n: int, seed: int) -> Floats:
+    """Two-sided p of a mean against 0, the signs of whole clusters flipped at random.
+
+    Args:
+        values: `[item, column]`, each column tested for itself on the same flips.
+        clusters: `[item]`.
+        n: number of flips; the smallest p is 1 / (1 + n), or 2 to the number of clusters less one.
+        seed: of the flips.
+
+    Returns:
+        `[column]`: (1 + flips at least as far from 0) / (1 + n); NaN where a value is NaN.
+    """
+    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, member, values)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, len(names)))
+    observed = np.abs(sums.sum(0))
+    far = (np.abs(signs @ sums) >= observed - 1e-12 * np.abs(sums).sum(0)).sum(0)
+    return np.where(np.isnan(observed), np.nan, (1 + far) / (1 + n))
+
+
 def benjamini_hochberg(p: ArrayLike) -> Floats:
     """Adjusted p-values (Benjamini & Hochberg 1995), in the order given."""
     p = np.asarray(p, dtype=np.float64)

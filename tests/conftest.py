@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,12 @@ def browser():
         launched = driver.chromium.launch(executable_path=found, args=arguments)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tiny models gain nothing from a second thread, and lose much where the machine is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

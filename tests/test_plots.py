@@ -12,6 +12,7 @@ from probekit.plots import (
     Confusion,
     Estimate,
     Forest,
+    Heatmap,
     LayerCurves,
     Series,
     TransferMatrix,
@@ -29,6 +30,24 @@ TRANSFER = TransferMatrix(
     ["free", "rich"], ["free", "rich"], [[FULL, BARE], [NOTHING, FULL]], "AUROC"
 )
 CONFUSION = Confusion(["rage", "grief"], [[0.75, 0.25], [None, 0.5]])
+HEATMAP = Heatmap(
+    ["0", "1", "2"],
+    ["the", "the"],
+    [[Estimate(-0.4), Estimate(0.1)], [NOTHING, Estimate(0.2, 0.1, 0.3)], [BARE, NOTHING]],
+    "change",
+    "layer",
+    "token",
+    bound=2,
+)
+LARGE = Heatmap(
+    [str(n) for n in range(10)],
+    [str(n) for n in range(9)],
+    [[NOTHING if row == column else Estimate(0.1) for column in range(9)] for row in range(10)],
+    "change",
+    "layer",
+    "head",
+)
+SHADED = LayerCurves([CURVE], "change", signed=True, bound=6)
 
 
 # Numbers
@@ -97,9 +116,13 @@ def test_the_side_of_zero_is_that_of_the_whole_interval(low, value, high, side):
         (lambda: Forest(["a"], [], "AUROC"), "forest: 1 labels, 0 estimates"),
         (lambda: Forest([], [], "AUROC"), "nothing to draw"),
         (lambda: TransferMatrix(["a"], ["a"], [[FULL, FULL]], "AUROC"), "row 'a'"),
-        (lambda: TransferMatrix(["a"], ["a"], [], "AUROC"), "1 train, 0 cells"),
+        (lambda: TransferMatrix(["a"], ["a"], [], "AUROC"), "1 rows, 0 cells"),
         (lambda: TransferMatrix(["a"], ["a"], [[FULL]], "AUROC", (1.0, 1.0)), "must rise"),
-        (lambda: Confusion(["a", "b"], [[1.0, 0.0]]), "2 classes, 1 shares"),
+        (lambda: LayerCurves([CURVE], "AUROC", log=True), "layer 0 has no place on a log axis"),
+        (lambda: Heatmap([], [], [], "u", "r", "c"), "nothing to draw"),
+        (lambda: Heatmap(["a"], ["b"], [[FULL, FULL]], "u", "r", "c"), "row 'a' of the heatmap"),
+        (lambda: Heatmap(["a"], ["b"], [[FULL]], "u", "r", "c", 1), "bound 1 is none of 1 rows"),
+        (lambda: Confusion(["a", "b"], [[1.0, 0.0]]), "2 rows, 1 cells"),
         (lambda: Confusion(["a"], [[1.2]]), "outside 0 to 1"),
         (lambda: Confusion(["a"], [[math.nan]]), "outside 0 to 1"),
         (
@@ -180,8 +203,76 @@ def test_matrices_hold_rows_of_what_is_true_or_trained_on():
     heat = draw(TRANSFER).data[0]
     assert [list(row) for row in heat.z] == [[0.7, 0.7], [None, 0.7]]
     assert heat.text[0][0] == ".70<br>[.60, .80]"
-    assert draw(TRANSFER).layout.yaxis.autorange == "reversed"
+    low, high = draw(TRANSFER).layout.yaxis.range
+    assert low > high  # the first row stands on top
     assert draw(CONFUSION).data[0].text[1] == ["–", ".50"]
+
+
+def test_a_heatmap_is_symmetric_about_zero_and_keeps_columns_of_one_name_apart():
+    heat = draw(HEATMAP).data[0]
+    assert (heat.zmin, heat.zmax) == (-0.7, 0.7)
+    assert heat.colorscale[2] == (0.5, LIGHT.diverging[2])
+    assert heat.x == (0, 1)
+    assert draw(HEATMAP).layout.xaxis.ticktext == ("the", "the")
+    assert heat.text[1] == ["–", "+.20"]
+    assert heat.hovertext[1][1] == "layer 1, token the: +.20 [+.10, +.30]"
+    assert heat.colorbar.ticktext == ("−.70", "0", "+.70")
+
+
+def test_a_heatmap_sets_the_trivial_rows_off_by_a_named_line():
+    figure = draw(HEATMAP)
+    heat = figure.data[0]
+    assert [list(row) for row in heat.z] == [[-0.4, 0.1], [None, 0.2], [None, None], [0.7, None]]
+    assert figure.layout.yaxis.tickvals == (0, 1, 3)
+    assert figure.layout.yaxis.ticktext == ("0", "1", "2")
+    assert figure.layout.shapes[0].y0 == figure.layout.annotations[0].y == 2
+    assert "trivial bound" in figure.layout.annotations[0].text
+    assert not draw(LARGE).layout.shapes
+
+
+def test_a_large_heatmap_marks_what_is_missing_instead_of_writing_figures():
+    heat, crosses = draw(LARGE).data
+    assert {text for row in heat.text for text in row} == {""}
+    assert crosses.x == crosses.y == tuple(range(9))
+    assert crosses.hovertext[3] == "layer 3, head 3: –"
+    assert len(draw(HEATMAP).data) == 1
+
+
+def test_a_heatmap_of_nothing_known_still_has_a_scale():
+    assert Heatmap(["a"], ["b"], [[NOTHING]], "u", "r", "c").reach == 1.0
+
+
+def test_counts_stand_on_a_log_axis_at_ticks_of_their_own():
+    top, random = Series("top", [1, 2, 8], [FULL, FULL, FULL]), Series("random", [4], [FULL])
+    figure = draw(LayerCurves([top], "change", null=random, axis="units ablated", log=True))
+    axis = figure.layout.xaxis
+    assert (axis.type, axis.title.text, axis.tickvals) == ("log", "units ablated", (1, 2, 4, 8))
+    assert trace(figure, "chance (permutation null)").x == (4,)
+
+
+def test_differences_show_zero_and_the_layers_of_a_trivial_bound_are_shaded():
+    layout = draw(SHADED).layout
+    assert layout.yaxis.zeroline
+    assert layout.yaxis.range[0] < 0
+    assert (layout.shapes[0].x0, layout.shapes[0].x1) == (5.5, 12.5)
+    assert layout.annotations[0].text == "trivial bound"
+    assert trace(draw(SHADED), "resid_post").hovertext[0] == "+.50 [+.40, +.60]"
+    beyond = LayerCurves([CURVE], "change", bound=13)
+    assert not draw(beyond).layout.shapes
+
+
+def test_levels_take_the_names_they_are_given():
+    figure = draw(
+        LayerCurves(
+            [CURVE],
+            "share",
+            reference=BARE,
+            null=CURVE,
+            reference_name="no patch",
+            null_name="drawn",
+        )
+    )
+    assert {t.name for t in figure.data if t.name} == {"no patch", "drawn", "resid_post"}
 
 
 def test_a_signed_matrix_takes_two_hues_about_zero():
@@ -191,7 +282,7 @@ def test_a_signed_matrix_takes_two_hues_about_zero():
     assert heat.text[0][0] == "+.10"
 
 
-@pytest.mark.parametrize("data", [CURVES, FOREST, TRANSFER, CONFUSION])
+@pytest.mark.parametrize("data", [CURVES, SHADED, FOREST, TRANSFER, CONFUSION, HEATMAP, LARGE])
 def test_every_colour_is_of_the_theme_so_that_themes_can_be_swapped(data):
     light, dark = draw(data, LIGHT).to_json(), draw(data, DARK).to_json()
     swap = dict(zip(LIGHT.colours, DARK.colours, strict=True))
@@ -206,6 +297,7 @@ def test_markup_in_a_name_is_text():
         draw(Forest([name], [FULL], name)),
         draw(TransferMatrix([name], [name], [[FULL]], name)),
         draw(Confusion([name], [[1.0]])),
+        draw(Heatmap([name], [name], [[FULL]], name, name, name, 0)),
     ]
     for figure in figures:
         drawn = figure.to_dict()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,26 @@ TemplateName = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts longer than the context.")]
+
+
+def summary(folder: Path) -> None:
+    """The headline figures of a run, one line a question."""
+    from rich.table import Table
+
+    from probekit.report import headline_table
+
+    title, columns, rows = headline_table(folder)
+    table = Table(title=title, box=None)
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ignore")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def run_folder(given: Path | None, study: str, model: str) -> Path:
+    """`--out`, or runs/MODEL for probing and runs/STUDY/MODEL for the others."""
+    return given or Path("runs") / study / model.strip("/").replace("/", "--")
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ from probekit.cli.application import (
     bars,
     load,
     out,
+    run_folder,
     say,
     split,
+    summary,
 )
 
 
@@ -113,14 +115,14 @@ def probe(
         hold_out=hold_out,
         truncate=truncate,
     )
-    folder = out_ or Path("runs") / model.strip("/").replace("/", "--")
+    folder = run_folder(out_, "", model)
     loaded = load(model, device, dtype)
     with bars() as progress:
         run_probing(
             loaded, sets, folder, options, command=shlex.join(sys.argv[1:]), progress=progress
         )
     page = write_report(folder)
-    _summary(folder)
+    summary(folder)
     out.print(f"\nreport: {page}", soft_wrap=True)
 
 
@@ -157,16 +159,3 @@ def capture(
             advance=runs.counting(progress, "reading"),
         )
     out.print(f"{len(made)} items in {store}", soft_wrap=True)
-
-
-def _summary(folder: Path) -> None:
-    """The headline figures, one line a question and pooling."""
-    from probekit.report import headline_table
-
-    title, columns, rows = headline_table(folder)
-    table = Table(title=title, box=None)
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ignore")
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)

@@ -2,8 +2,8 @@
 
 1. Everything drawn is an `Estimate`: a value and its interval. A figure that is missing is `None`,
    stays a gap in the drawing, and never becomes 0; NaN is refused.
-2. `LayerCurves`, `Forest`, `TransferMatrix` and `Confusion` hold estimates and their unit.
-   They can be made and tested without plotly.
+2. `LayerCurves`, `Forest`, `TransferMatrix`, `Confusion` and `Heatmap` hold estimates and their
+   unit. They can be made and tested without plotly.
 3. `draw` turns one of them into a plotly figure in a `Theme`. Kinds of line differ in dash and
    marker as well as in colour; the hues are Okabe and Ito's, which stay apart in colour blindness,
    in lightnesses that have a contrast of at least 3:1 against the page.
@@ -14,6 +14,7 @@ from probekit.plots.data import (
     Confusion,
     Estimate,
     Forest,
+    Heatmap,
     LayerCurves,
     PlotData,
     Series,
@@ -30,6 +31,7 @@ __all__ = [
     "Confusion",
     "Estimate",
     "Forest",
+    "Heatmap",
     "LayerCurves",
     "PlotData",
     "Series",

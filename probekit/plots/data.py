@@ -74,11 +74,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Series:
-    """One estimate a layer.
+    """One estimate a layer, or at each of some other whole numbers.
 
     Args:
         name: what is drawn, e.g. a site.
-        layers: layer numbers, in any order, each once.
+        layers: layer numbers (or counts of units), in any order, each once.
         estimates: one for each of `layers`.
     """
 
@@ -104,22 +104,42 @@ class LayerCurves:
     """A figure over layers, by site, beside what words alone reach and what chance reaches.
 
     Args:
-        series: the probe's curve at each site.
+        series: the curve of each site, or of whatever else is compared.
         unit: what the vertical axis counts, e.g. "AUROC".
-        reference: the text baseline, the same at every layer; `None` if there is none.
-        null: mean and percentiles of the permutation null at each layer; `None` if there is none.
+        reference: a level that is the same at every layer; `None` if there is none.
+        null: mean and percentiles of chance at each layer; `None` if there is none.
+        axis: what the horizontal axis counts, e.g. "units ablated".
+        log: whether that axis gives each doubling the same room, with ticks at the figures alone.
+        signed: whether figures are differences: 0 is drawn, and a plus is written.
+        bound: first layer from which the effect is trivial, shaded from there on; `None` for none.
+        reference_name: what the legend calls the reference.
+        null_name: what it calls chance.
     """
 
     series: Sequence[Series]
     unit: str
     reference: Estimate | None = None
     null: Series | None = None
+    axis: str = "layer"
+    log: bool = False
+    signed: bool = False
+    bound: int | None = None
+    reference_name: str = "words alone (text baseline)"
+    null_name: str = "chance (permutation null)"
 
     def __post_init__(self) -> None:
         _filled("layer curves", self.series)
         names = [series.name for series in self.series]
         if len(set(names)) < len(names):
             raise UserError(f"two series have one name: {', '.join(names)}")
+        if self.log and self.places and self.places[0] < 1:
+            raise UserError(f"{self.axis} {self.places[0]} has no place on a log axis: start at 1")
+
+    @property
+    def places(self) -> list[int]:
+        """Every layer that is drawn, in order, each once."""
+        drawn = [*self.series, *([self.null] if self.null else [])]
+        return sorted({layer for series in drawn for layer in series.layers})
 
 
 @dataclass(frozen=True)
@@ -161,10 +181,7 @@ class TransferMatrix:
     scale: tuple[float, float] = (0.5, 1.0)
 
     def __post_init__(self) -> None:
-        _filled("transfer matrix", self.train)
-        _same_length("transfer matrix", train=self.train, cells=self.cells)
-        for name, row in zip(self.train, self.cells, strict=True):
-            _same_length(f"row {name!r} of the transfer matrix", test=self.test, cells=row)
+        _grid("transfer matrix", self.cells, self.train, self.test)
         if not self.scale[0] < self.scale[1]:
             raise UserError(f"scale {self.scale} must rise")
 
@@ -184,10 +201,8 @@ class Confusion:
     unit: str = "share of the true class"
 
     def __post_init__(self) -> None:
-        _filled("confusion", self.classes)
-        _same_length("confusion", classes=self.classes, shares=self.shares)
+        _grid("confusion", self.shares, self.classes, self.classes)
         for name, row in zip(self.classes, self.shares, strict=True):
-            _same_length(f"row {name!r} of the confusion", classes=self.classes, shares=row)
             known = [share for share in row if share is not None]
             if any(not 0 <= share <= 1 for share in known):
                 raise UserError(f"row {name!r} of the confusion has a share outside 0 to 1: {row}")
@@ -195,12 +210,59 @@ class Confusion:
                 raise UserError(f"row {name!r} of the confusion sums to {sum(known):g}, not to 1")
 
 
-PlotData = LayerCurves | Forest | TransferMatrix | Confusion
+@dataclass(frozen=True)
+class Heatmap:
+    """Signed figures by row and column, in two hues about 0.
+
+    Args:
+        rows: their names, top to bottom; names may repeat.
+        columns: names of the columns, likewise.
+        cells: [row, column] estimates.
+        unit: what is counted.
+        row_axis: what the rows are, e.g. "layer".
+        column_axis: what the columns are, e.g. "head".
+        bound: place of the first row from which the effect is trivial, set off by a labelled
+            line; `None` for none.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Sequence[Estimate]]
+    unit: str
+    row_axis: str
+    column_axis: str
+    bound: int | None = None
+
+    def __post_init__(self) -> None:
+        _grid("heatmap", self.cells, self.rows, self.columns)
+        if self.bound is not None and not 0 <= self.bound < len(self.rows):
+            raise UserError(
+                f"bound {self.bound} is none of {len(self.rows)} rows: give a row, or None"
+            )
+
+    @property
+    def reach(self) -> float:
+        """The two ends of the colour scale: the figure that is farthest from 0."""
+        known = [abs(cell.value) for row in self.cells for cell in row if cell.value is not None]
+        return max(known, default=0.0) or 1.0
+
+
+PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap
 
 
 def _filled(what: str, given: Sequence[Any]) -> None:
     if not given:
         raise UserError(f"{what}: nothing to draw")
+
+
+def _grid(
+    what: str, cells: Sequence[Sequence[Any]], rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    """As many rows of cells as rows are named, each with a cell for every column."""
+    _filled(what, rows)
+    _same_length(what, rows=rows, cells=cells)
+    for name, row in zip(rows, cells, strict=True):
+        _same_length(f"row {name!r} of the {what}", columns=columns, cells=row)
 
 
 def _same_length(what: str, **parts: Sequence[Any]) -> None:

@@ -1,9 +1,11 @@
 """One self-contained HTML page of a run: opens offline, asks the network for nothing.
 
-1. `results` reads the run folder and finds figures in it.
-2. `figures` turns them into plot data with text summaries, `sections` into prose and the table.
-3. Here they become one page. Text is escaped where it is put in (`markup`); beyond that, the page's
-   own policy lets only its two scripts run, named by their hashes, and forbids every request.
+1. `reading` reads any run folder. Each study has a module that makes its page's sections: `probe`
+   (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`).
+2. `views` are figures with text summaries, `parts` what the pages of all studies share.
+3. Here the sections become one page. Text is escaped where it is put in (`markup`); beyond that,
+   the page's own policy lets only its two scripts run, named by their hashes, and forbids every
+   request.
 """
 
 import base64
@@ -14,23 +16,22 @@ from typing import NamedTuple
 
 from probekit.errors import unknown
 from probekit.plots import DARK, LIGHT
-from probekit.report import figures, sections
-from probekit.report.figures import Figure
+from probekit.report import ablate, patch, probe
 from probekit.report.markup import Html, joined, json_script, tag
-from probekit.report.results import Run, read_run
+from probekit.report.parts import Section, facts
+from probekit.report.reading import Recorded, read_folder
 from probekit.report.summary import headline_table
 from probekit.runs import REPORT, atomic_write
 
 __all__ = ["headline_table", "write_report"]
 
 
-class Section(NamedTuple):
-    """A part of the page with a heading, and the figures that its body has places for."""
+class Study(NamedTuple):
+    """The page of a study: its name, the line above its title, and its sections."""
 
-    key: str
-    heading: str
-    body: Html
-    figures: tuple[Figure, ...] = ()
+    name: str
+    about: str
+    page: Callable[[Recorded], list[Section]]
 
 
 def write_report(run: Path) -> Path:
@@ -45,77 +46,27 @@ def write_report(run: Path) -> Path:
     Raises:
         UserError: the folder holds no run, a broken one, or one of a study without a page.
     """
-    results = read_run(run)
-    study = str(results.manifest.get("study"))
-    if study not in STUDIES:
-        raise unknown("study", study, list(STUDIES))
-    page = _page(results, STUDIES[study](results))
+    recorded = read_folder(run)
+    if recorded.study not in STUDIES:
+        raise unknown("study", recorded.study, list(STUDIES))
+    page = _page(recorded, STUDIES[recorded.study])
     with atomic_write(run / REPORT) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return run / REPORT
 
 
-def _probe_sections(run: Run) -> list[Section]:
-    def drawn(key: str, heading: str, found: list[Figure], intro: str, absent: str) -> Section:
-        return Section(key, heading, sections.drawn(found, intro, absent), tuple(found))
-
-    above, keywords = figures.above_text(run), figures.keyword_effect(run)
-    return [
-        Section("findings", "What was found", sections.findings(run)),
-        Section("limits", "What this run cannot say", sections.cautions(run)),
-        drawn(
-            "above-text",
-            "Above text",
-            [above] if above else [],
-            "The probe’s figure minus that of words alone, on the same folds. A bar that crosses 0 "
-            "shows nothing beyond the words.",
-            "Missing: no text baseline was run, so nothing stands above text.",
-        ),
-        drawn(
-            "layers",
-            "Layer by layer",
-            figures.layer_curves(run),
-            "Bands are 95 % intervals. The peak of a curve is chosen after the fact; the headline "
-            "figures choose their layer in inner folds.",
-            "Missing: no figures over layers.",
-        ),
-        drawn(
-            "transfer",
-            "From one arm to the other",
-            figures.transfer(run),
-            "What a probe learned on one arm, tested on the same arm and on the other.",
-            "Missing: transfer needs two arms, and this run has one.",
-        ),
-        Section("alarms", "False alarms", sections.alarms(run)),
-        drawn(
-            "confusion",
-            "Which emotion is taken for which",
-            figures.confusion(run),
-            "Each row is a true class; its cells are the shares of that class that were taken for "
-            "each of the classes.",
-            "Missing: categorisation was not run.",
-        ),
-        drawn(
-            "keyword-effect",
-            "Keyword effect",
-            [keywords] if keywords else [],
-            "What naming the emotion adds: AUROC on the keyword-rich arm minus the keyword-free "
-            "arm.",
-            "Missing: the keyword effect needs both arms.",
-        ),
-        Section("table", "Every figure beside its controls", sections.table(run)),
-        Section("manifest", "How it was made", sections.manifest(run)),
-        Section("terms", "How to read this page", sections.glossary(run)),
-    ]
+STUDIES = {
+    "probe": Study("probing", "probes beside what words alone achieve", probe.page),
+    "patch": Study("patching", "what moves when a state of another text is put in", patch.page),
+    "ablate": Study("ablation", "what is lost when a unit is taken out", ablate.page),
+}
+"""What the page of each study says of itself, and what it is made of."""
 
 
-STUDIES: dict[str, Callable[[Run], list[Section]]] = {"probe": _probe_sections}
-"""What the page of each study is made of."""
-
-
-def _page(run: Run, parts: list[Section]) -> str:
+def _page(run: Recorded, study: Study) -> str:
     from plotly.offline import get_plotlyjs
 
+    parts = study.page(run)
     scripts = [get_plotlyjs(), _asset("page.js")]
     drawings = {figure.key: figure.drawings() for part in parts for figure in part.figures}
     swap = dict(zip(LIGHT.colours, DARK.colours, strict=True))
@@ -124,12 +75,12 @@ def _page(run: Run, parts: list[Section]) -> str:
         Html('<meta charset="utf-8">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">'),
-        tag("title", f"Emotion in {model}"),
+        tag("title", f"Emotion in {model}: {study.name}"),
         tag("style", Html(_asset("page.css"))),
     )
     body = joined(
         tag("a", "Skip to the findings", class_="skip", href="#findings"),
-        tag("header", _bar(parts), _title(run, model)),
+        tag("header", _bar(parts), _title(run, study, model)),
         tag("main", *[_section(part) for part in parts]),
         tag("footer", tag("p", "Every figure here stands in results.csv of the run’s folder.")),
         json_script("figures", drawings),
@@ -153,11 +104,11 @@ def _bar(parts: list[Section]) -> Html:
     return tag("div", tag("nav", tag("ol", *links), aria_label="Contents"), toggle, class_="bar")
 
 
-def _title(run: Run, model: str) -> Html:
+def _title(run: Recorded, study: Study, model: str) -> Html:
     return joined(
-        tag("p", "probekit · probes beside what words alone achieve", class_="kind"),
+        tag("p", f"probekit · {study.about}", class_="kind"),
         tag("h1", "Emotion in ", tag("span", model, class_="name")),
-        sections.facts(run),
+        facts(run.manifest),
         tag("noscript", tag("p", "The figures need JavaScript; the table below does not.")),
     )
 

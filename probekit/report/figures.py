@@ -1,8 +1,4 @@
-"""Results to plot data, and plot data to the page's figures with their text summaries."""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+"""The figures of the page of a probe run, with their text summaries."""
 
 from probekit.plots import (
     MISSING,
@@ -10,13 +6,10 @@ from probekit.plots import (
     Estimate,
     Forest,
     LayerCurves,
-    PlotData,
     Series,
     TransferMatrix,
-    draw,
     number,
 )
-from probekit.report.markup import Html, joined, tag
 from probekit.report.results import (
     ABOVE,
     CHOSEN_LAYER,
@@ -31,6 +24,7 @@ from probekit.report.results import (
     Question,
     Run,
 )
+from probekit.report.views import Figure, View, figure, series_text
 from probekit.report.words import capital, listed, say, say_arms, say_block, say_question, say_topic
 
 MATRICES: tuple[tuple[str, Kind, tuple[float, float]], ...] = (
@@ -39,64 +33,6 @@ MATRICES: tuple[tuple[str, Kind, tuple[float, float]], ...] = (
     ("AUROC above text", ABOVE, (-0.5, 0.5)),
 )
 """Unit, figure and colour scale of the views of a transfer matrix."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One choice of a figure's menu: what is drawn, and the same in words."""
-
-    group: str
-    name: str
-    data: PlotData
-    summary: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with a menu of views, the first of which is shown.
-
-    `key` is its id in the page, `title` its accessible name.
-    """
-
-    key: str
-    title: str
-    views: Sequence[View]
-
-    def markup(self) -> Html:
-        """The menu (where there is a choice), the place to draw in, and the summary."""
-        summary = tag(
-            "figcaption", self.views[0].summary, id=f"{self.key}-summary", aria_live="polite"
-        )
-        place = tag(
-            "div",
-            class_="plot",
-            id=self.key,
-            role="img",
-            aria_label=self.title,
-            aria_describedby=f"{self.key}-summary",
-        )
-        matrix = isinstance(self.views[0].data, TransferMatrix | Confusion)
-        return tag("figure", self._menu(), place, summary, class_="matrix" if matrix else None)
-
-    def _menu(self) -> Html:
-        if len(self.views) == 1:
-            return Html()
-        groups: dict[str, list[Html]] = {}
-        for place, view in enumerate(self.views):
-            groups.setdefault(view.group, []).append(tag("option", view.name, value=str(place)))
-        options = [
-            tag("optgroup", *names, label=group) if group else joined(*names)
-            for group, names in groups.items()
-        ]
-        menu = tag("select", *options, id=f"{self.key}-view", data_figure=self.key)
-        return tag("p", tag("label", "Show", for_=f"{self.key}-view"), menu, class_="menu")
-
-    def drawings(self) -> list[dict[str, Any]]:
-        """For the page's script: the plotly figure and the summary of every view."""
-        return [
-            {"figure": draw(view.data).to_plotly_json(), "summary": view.summary}
-            for view in self.views
-        ]
 
 
 def above_text(run: Run) -> Figure | None:
@@ -118,7 +54,7 @@ def above_text(run: Run) -> Figure | None:
         return View(group, say_block(block), forest, text)
 
     views = [view(measure, block) for measure in measures for block in run.blocks]
-    return _figure("above", "Probe minus words alone, with intervals", views)
+    return figure("above", "Probe minus words alone, with intervals", views)
 
 
 def keyword_effect(run: Run) -> Figure | None:
@@ -136,7 +72,7 @@ def keyword_effect(run: Run) -> Figure | None:
         return View("", say_block(block), forest, text)
 
     title = "Keyword effect: keyword-rich minus keyword-free, with intervals"
-    return _figure("keywords", title, map(view, run.blocks))
+    return figure("keywords", title, map(view, run.blocks))
 
 
 def _sides(forest: Forest) -> str:
@@ -150,7 +86,7 @@ def layer_curves(run: Run) -> list[Figure]:
     """A figure for each set and task, one view for each pair of arms and block."""
     topics = dict.fromkeys(question[:2] for question in run.questions)
     found = [_topic_curves(run, place, *topic) for place, topic in enumerate(topics)]
-    return [figure for figure in found if figure]
+    return [made for made in found if made]
 
 
 def _topic_curves(run: Run, place: int, set_name: str, task: str) -> Figure | None:
@@ -163,7 +99,7 @@ def _topic_curves(run: Run, place: int, set_name: str, task: str) -> Figure | No
         views += [_curves(run, q, blocks) for q in asked if len(blocks) > 1]
     measure = MEASURES[asked[0].measure]
     title = f"{capital(say_topic(set_name, task))}: {measure} over layers"
-    return _figure(f"layers-{place}", title, views)
+    return figure(f"layers-{place}", title, views)
 
 
 def _curves(run: Run, question: Question, blocks: list[Block]) -> View | None:
@@ -181,18 +117,8 @@ def _curves(run: Run, question: Question, blocks: list[Block]) -> View | None:
         null=Series("null", [*null], [*null.values()]) if null else None,
     )
     name = say_block(blocks[0]) if alone else f"every site, {blocks[0].pooling}"
-    summary = " ".join([*map(_series_text, series), *_beside(run, question, blocks, data)])
+    summary = " ".join([*map(series_text, series), *_beside(run, question, blocks, data)])
     return View(say_arms(question), name, data, summary)
-
-
-def _series_text(series: Series) -> str:
-    known = [(layer, e) for layer, e in series.by_layer if e.value is not None]
-    if not known:
-        return f"{series.name}: no figure at any layer."
-    (first, start), (last, end) = known[0], known[-1]
-    if first == last:
-        return f"{series.name}: {start.text()} at layer {first}."
-    return f"{series.name}: from {start.text()} at layer {first} to {end.text()} at layer {last}."
 
 
 def _beside(run: Run, question: Question, blocks: list[Block], curves: LayerCurves) -> list[str]:
@@ -226,8 +152,8 @@ def transfer(run: Run) -> list[Figure]:
     for place, topic in enumerate(topics):
         title = f"{capital(say_topic(*topic))}: transfer between arms"
         views = (_matrix(run, *topic, *matrix) for matrix in MATRICES)
-        figures.append(_figure(f"transfer-{place}", title, views))
-    return [figure for figure in figures if figure]
+        figures.append(figure(f"transfer-{place}", title, views))
+    return [made for made in figures if made]
 
 
 def _matrix(
@@ -261,8 +187,8 @@ def confusion(run: Run) -> list[Figure]:
         asked.sort(key=lambda question: question not in run.headlines)
         title = f"Which emotion is taken for which on {say(set_name)}"
         views = [_confusion(run, question) for question in asked]
-        figures.append(_figure(f"confusion-{place}", title, views))
-    return [figure for figure in figures if figure]
+        figures.append(figure(f"confusion-{place}", title, views))
+    return [made for made in figures if made]
 
 
 def _confusion(run: Run, question: Question) -> View | None:
@@ -274,8 +200,3 @@ def _confusion(run: Run, question: Question) -> View | None:
     right = [f"{name} {number(shares.get((name, name)))}" for name in classes]
     summary = f"Share of each class that is recognised: {listed(right)}."
     return View("", say_arms(question) or say(question.task), Confusion(classes, grid), summary)
-
-
-def _figure(key: str, title: str, views: Iterable[View | None]) -> Figure | None:
-    kept = [view for view in views if view]
-    return Figure(key, title, kept) if kept else None

@@ -1,6 +1,5 @@
-"""A run folder as the report reads it: typed rows, and the question each of them answers."""
+"""A probe run as the report reads it: typed rows, and the question each of them answers."""
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +8,9 @@ from typing import Any, NamedTuple
 
 from probekit.errors import UserError
 from probekit.plots import Estimate
-from probekit.runs import COLUMNS, MANIFEST, RESULTS, read_json
+from probekit.report.reading import NOTHING, Line, Recorded, read_folder
+from probekit.runs import RESULTS
 
-NOTHING = Estimate(None)
 ALARM = "complex_neutral"
 """The target of false alarms: vivid texts with nothing at stake."""
 
@@ -190,68 +189,48 @@ def _distinct(items: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read `manifest.json` and `results.csv` of a run folder.
+    """Read the folder of a probe run.
 
     Raises:
         UserError: a file is missing or broken; the message names the file, and the line of a row.
     """
-    for name in (MANIFEST, RESULTS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}: give the folder of a finished run")
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict):
-        raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
-    rows = list(_read_rows(folder / RESULTS))
-    # Where a set has a test split, that is what the page shows; the rest stays in the table.
+    return as_run(read_folder(folder))
+
+
+def as_run(recorded: Recorded) -> Run:
+    """The rows that the page of a probe run shows.
+
+    Where a set has a test split, its rows are shown; the rest stays in the table.
+    """
+    measures = {
+        (line.set, line.task): line.metric for line in recorded.lines if line.metric in MEASURES
+    }
+    rows = [_row(line, measures.get((line.set, line.task), "auroc")) for line in recorded.lines]
     tested = {row.question[:3] for row in rows if row.split == "test" and not _alarm(row)}
     shown = [row for row in rows if row.question[:3] not in tested or row.split == "test"]
-    return Run(manifest, tuple(shown))
+    return Run(recorded.manifest, tuple(shown))
 
 
 def _alarm(row: Row) -> bool:
     return row.question.target == ALARM
 
 
-def _read_rows(path: Path) -> Iterable[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if absent := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-            raise UserError(f"{path} lacks the columns {', '.join(absent)}: run again")
-        table = [(reader.line_num, cells) for cells in reader]
-    measures = {
-        (cells["set"], cells["task"]): cells["metric"]
-        for _, cells in table
-        if cells["metric"] in MEASURES
-    }
-    for line, cells in table:
-        try:
-            yield _read_row(cells, measures.get((cells["set"], cells["task"]), "auroc"))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path}, line {line}: {error}") from error
-
-
-def _read_row(cells: dict[str, str], measure: str) -> Row:
-    def real(name: str) -> float | None:
-        return float(cells[name]) if cells[name] else None
-
-    def whole(name: str) -> int | None:
-        return int(cells[name]) if cells[name] else None
-
+def _row(line: Line, measure: str) -> Row:
     # The figure that answers a question has one name here, whatever it measures.
-    metric = cells["metric"].replace(measure, "auroc") if measure != "auroc" else cells["metric"]
-    method = PROBE.method if cells["condition"] == PROBE.condition else cells["method"]
+    metric = line.metric.replace(measure, "auroc") if measure != "auroc" else line.metric
+    method = PROBE.method if line.condition == PROBE.condition else line.method
     return Row(
-        question=Question(cells["set"], cells["task"], cells["source"], cells["target"], measure),
-        block=Block(cells["site"], cells["pooling"]),
-        kind=Kind(metric, method, cells["condition"]),
-        layer=whole("layer"),
-        emotion=cells["emotion"],
-        unit=cells["unit"],
-        estimate=Estimate(real("value"), real("low"), real("high")),
-        p=real("p"),
-        q=real("q"),
-        n=whole("n"),
-        clusters=whole("clusters"),
-        k=whole("k"),
-        split=cells["split"],
+        question=Question(line.set, line.task, line.source, line.target, measure),
+        block=Block(line.site, line.pooling),
+        kind=Kind(metric, method, line.condition),
+        layer=line.layer,
+        emotion=line.emotion,
+        unit=line.unit,
+        estimate=line.estimate,
+        p=line.p,
+        q=line.q,
+        n=line.n,
+        clusters=line.clusters,
+        k=line.k,
+        split=line.split,
     )

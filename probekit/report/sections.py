@@ -1,11 +1,9 @@
 """The parts of the page of a probe run, top to bottom; each is a function of the results."""
 
-import json
-from collections.abc import Sequence
-
 from probekit.plots import MISSING, Estimate, number
-from probekit.report.figures import Figure, layer_text
+from probekit.report.figures import layer_text
 from probekit.report.markup import Html, joined, tag
+from probekit.report.parts import group, line, noted, notes, scrolling, shown
 from probekit.report.results import (
     ABOVE,
     CHOSEN_LAYER,
@@ -21,27 +19,9 @@ from probekit.report.results import (
     Row,
     Run,
 )
-from probekit.report.words import GLOSSARY, capital, listed, say, say_block, say_question
+from probekit.report.words import capital, listed, say, say_block, say_question
 
 METRICS = ("accuracy", "brier", "forced_choice")
-
-
-def facts(run: Run) -> Html:
-    """What was probed, in a few words each; a fact that the manifest lacks is left out."""
-    model = run.manifest.get("model", {})
-    stimuli = run.manifest.get("stimuli", [])
-    shown = {
-        "Architecture": model.get("architecture"),
-        "Layers": model.get("n_layers"),
-        "Width": model.get("d_model"),
-        "Precision": model.get("dtype"),
-        "Weights": model.get("quantisation_note"),
-        "Stimuli": ", ".join(f"{s.get('name')} ({s.get('rows', MISSING)} rows)" for s in stimuli),
-        "Seed": run.manifest.get("seed"),
-    }
-    kept = {name: str(value) for name, value in shown.items() if value not in (None, "")}
-    pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in kept.items()]
-    return tag("dl", *pairs, class_="facts")
 
 
 def findings(run: Run) -> Html:
@@ -89,20 +69,15 @@ def _finding(run: Run, question: Question) -> Html:
     null = run.estimate(question, run.primary, NULL)
     figures = joined(
         f": {MEASURES[question.measure]} ",
-        _shown(probe),
+        shown(probe),
         "; words alone ",
-        _shown(words) if words.value is not None else "not measured",
-        *(["; above text ", _shown(above, signed=True)] if above.value is not None else []),
+        shown(words) if words.value is not None else "not measured",
+        *(["; above text ", shown(above, signed=True)] if above.value is not None else []),
         "; chance ",
-        _shown(null) if null.value is not None else "not measured",
+        shown(null) if null.value is not None else "not measured",
         ".",
     )
     return tag("li", tag("p", name, figures), tag("p", verdict(above), class_="verdict"))
-
-
-def _shown(estimate: Estimate, *, signed: bool = False) -> Html:
-    value, *interval = estimate.text(signed=signed).split(" ", 1)
-    return tag("span", tag("b", value), *[f" {part}" for part in interval], class_="figure")
 
 
 def verdict(above: Estimate) -> str:
@@ -121,8 +96,7 @@ def verdict(above: Estimate) -> str:
 def cautions(run: Run) -> Html:
     """What the size of the run allows: clusters, permutations, the smallest p."""
     said = [_about_split(run), _about_classes(run), _about_clusters(run), _about_permutations(run)]
-    notes = [str(note) for note in run.manifest.get("notes") or ()]
-    return tag("ul", *[tag("li", text) for text in [*said, *notes] if text], class_="cautions")
+    return noted([*said, *notes(run.manifest)])
 
 
 def _about_split(run: Run) -> str:
@@ -148,11 +122,11 @@ def alarms(run: Run) -> Html:
         parts = [
             tag("strong", capital(say_question(own))),
             f": of {_alarm_count(run, question)} vivid neutral texts, words alone call ",
-            _shown(said.get("words", NOTHING)),
+            shown(said.get("words", NOTHING)),
             " emotional, the probe ",
-            _shown(probe) if probe.value is not None else "not measured",
+            shown(probe) if probe.value is not None else "not measured",
             "; of the set’s own neutral texts, the probe ",
-            _shown(run.estimate(own, run.primary, Kind("false_alarm"))),
+            shown(run.estimate(own, run.primary, Kind("false_alarm"))),
             ".",
         ]
         items.append(tag("li", tag("p", *parts)))
@@ -200,16 +174,6 @@ def _about_permutations(run: Run) -> str:
     return text
 
 
-def drawn(figures: Sequence[Figure], intro: str, absent: str) -> Html:
-    """Figures under a sentence, or what is missing and why."""
-    if not figures:
-        return tag("p", absent, class_="absent")
-    titled = [
-        tag("div", tag("h3", f.title) if len(figures) > 1 else "", f.markup()) for f in figures
-    ]
-    return joined(tag("p", intro), tag("div", *titled, class_="figures"))
-
-
 def table(run: Run) -> Html:
     """Every block's headline figures, under the baselines that stand beside them."""
     heads = (
@@ -221,25 +185,15 @@ def table(run: Run) -> Html:
         "Forced choice",
     )
     columns = [*heads, "p", "q", "p above text", "Layer", "Texts", "Clusters"]
-    head = tag("tr", *[tag("th", name, scope="col") for name in ("Figure", *columns)])
     groups = [_group(run, question, len(columns)) for question in run.questions]
-    caption = tag(
-        "caption",
-        tag(
-            "span",
-            "Headline figures of every block beside every text baseline. Brackets hold 95 % "
-            f"intervals; {MISSING} means not measured.",
-        ),
-        id="table-caption",
+    caption = (
+        "Headline figures of every block beside every text baseline. Brackets hold 95 % "
+        f"intervals; {MISSING} means not measured."
     )
-    inner = tag("table", caption, tag("thead", head), *groups)
-    return tag(
-        "div", inner, class_="scroll", tabindex="0", role="region", aria_labelledby="table-caption"
-    )
+    return scrolling(("Figure", *columns), groups, caption)
 
 
 def _group(run: Run, question: Question, width: int) -> Html:
-    name = tag("th", capital(say_question(question)), scope="rowgroup", colspan=str(width + 1))
     methods = dict.fromkeys(
         row.kind.method
         for row in run.rows
@@ -247,7 +201,8 @@ def _group(run: Run, question: Question, width: int) -> Html:
     )
     texts = [_baseline_line(run, question, method) for method in methods]
     probes = [_probe_line(run, question, block) for block in run.blocks]
-    return tag("tbody", tag("tr", name, class_="group"), *texts, *[line for line in probes if line])
+    lines = [*texts, *[made for made in probes if made]]
+    return group(capital(say_question(question)), lines, width)
 
 
 def _baseline_line(run: Run, question: Question, method: str) -> Html:
@@ -256,7 +211,7 @@ def _baseline_line(run: Run, question: Question, method: str) -> Html:
 
     auroc = get("auroc")
     cells = [_text(auroc), "", "", *[_text(get(m)) for m in METRICS], "", "", "", ""]
-    return _line(say(method), [*cells, *_counts(auroc)], class_="words")
+    return line(say(method), [*cells, *_counts(auroc)], class_="words")
 
 
 def _probe_line(run: Run, question: Question, block: Block) -> Html | None:
@@ -276,12 +231,7 @@ def _probe_line(run: Run, question: Question, block: Block) -> Html | None:
         layer_text(chosen),
         *_counts(auroc),
     ]
-    return _line(f"probe, {say_block(block)}", cells, class_="probe")
-
-
-def _line(name: str, cells: Sequence[str], class_: str) -> Html:
-    figures = [tag("td", cell) for cell in cells]
-    return tag("tr", tag("th", name, scope="row"), *figures, class_=class_)
+    return line(f"probe, {say_block(block)}", cells, class_="probe")
 
 
 def _text(row: Row | None, *, signed: bool = False) -> str:
@@ -292,16 +242,3 @@ def _counts(row: Row | None) -> tuple[str, str]:
     if row is None:
         return MISSING, MISSING
     return str(row.n or MISSING), str(row.clusters or MISSING)
-
-
-def manifest(run: Run) -> Html:
-    """The manifest as it is in the run folder."""
-    text = json.dumps(run.manifest, indent=2, ensure_ascii=False)
-    code = tag("pre", tag("code", text), tabindex="0", role="region", aria_label="manifest.json")
-    return tag("details", tag("summary", "manifest.json"), code)
-
-
-def glossary(_: Run) -> Html:
-    """The terms of the page."""
-    terms = [joined(tag("dt", term), tag("dd", capital(meaning))) for term, meaning in GLOSSARY]
-    return tag("dl", *terms)

@@ -2,19 +2,35 @@
 
 from pathlib import Path
 
+from probekit.errors import unknown
 from probekit.plots import Estimate
-from probekit.report.results import ABOVE, IN_TEXT, MEASURES, NULL, PROBE, REFERENCE, read_run
+from probekit.report import ablate, patch
+from probekit.report.causal import plain
+from probekit.report.reading import Recorded, read_folder
+from probekit.report.results import ABOVE, IN_TEXT, MEASURES, NULL, PROBE, REFERENCE, as_run
+
+Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""Title, column names and rows; a row of one cell alone names the rows below it."""
 
 COLUMNS = ("question", "pooling", "words", "probe", "above text", "chance")
 SHORT = {"keyword_free": "free", "keyword_rich": "rich"}
 
 
-def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
-    """Title, column names and rows: each question at the primary site, at every pooling.
+def headline_table(folder: Path) -> Table:
+    """Title, column names and rows of a run of any study.
 
-    A row that holds one cell alone names the stimulus set of the rows below it.
+    Raises:
+        UserError: the folder holds no run, a broken one, or one of an unknown study.
     """
-    run = read_run(folder)
+    recorded = read_folder(folder)
+    if recorded.study not in TABLES:
+        raise unknown("study", recorded.study, list(TABLES))
+    return TABLES[recorded.study](recorded)
+
+
+def _probe_table(recorded: Recorded) -> Table:
+    """Each question at the primary site, at every pooling, under the name of its set."""
+    run = as_run(recorded)
     site, rows = run.primary.site, []
     for name in run.sets:
         rows.append((name,))
@@ -32,7 +48,7 @@ def headline_table(folder: Path) -> tuple[str, tuple[str, ...], list[tuple[str, 
                     block.pooling,
                     _value(words),
                     _value(run.estimate(question, block, PROBE)),
-                    _interval(run.estimate(question, block, ABOVE)),
+                    plain(run.estimate(question, block, ABOVE)),
                     _value(run.estimate(question, block, NULL)),
                 )
                 for block in run.blocks
@@ -46,8 +62,4 @@ def _value(estimate: Estimate) -> str:
     return "-" if estimate.value is None else f"{estimate.value:.2f}"
 
 
-def _interval(estimate: Estimate) -> str:
-    """A difference with its 95 % interval, `-` where it is missing."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "-"
-    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+TABLES = {"probe": _probe_table, "patch": patch.short_table, "ablate": ablate.short_table}

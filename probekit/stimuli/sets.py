@@ -92,6 +92,10 @@ class StimulusSet:
             content.update(line.encode() + b"\n")
         return content.hexdigest()
 
+    def describe(self) -> dict[str, Any]:
+        """Name, digest and number of rows, for a manifest."""
+        return {"name": self.name, "sha256": self.sha256, "rows": len(self)}
+
     @property
     def texts(self) -> list[str]:
         return [row.text for row in self.rows]

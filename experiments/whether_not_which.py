@@ -1,0 +1,147 @@
+"""Study A ("Whether, Not Which", arXiv:2603.22295) whole, with its controls: is it noticed *that* a
+text matters emotionally, and is that carried apart from *which* emotion it is?
+
+    python experiments/whether_not_which.py smollm2-135m
+    python experiments/whether_not_which.py gemma3-270m --foreign affect_reception.jsonl
+
+1. Probes by layer, from arm to arm, beside what words alone achieve.
+2. Patching at the read-out token: every source with its controls; aligned minimal pairs.
+3. Knockout of heads, sublayers and layers, ranked on one half and measured on the other.
+
+Each part is a run folder under --out with its own page, and goes on where it was stopped;
+`index.html` gathers their headlines, `findings.json` the answers to the study's questions.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from probekit import Options, StimulusSet, Template, load_model, run_probing, write_report
+from probekit.ablation import Ablation, run_ablation
+from probekit.causal import Sizes
+from probekit.models import Model
+from probekit.patching import Patching, run_patching
+from probekit.report import headline_table
+from probekit.report.markup import Html, joined, tag
+from probekit.runs import RESULTS, atomic_write, write_json
+
+PROBED = ("vignettes", "minimal_pairs")
+CHANGED = ("vignettes", "minimal_pairs")
+STYLE = "body{font:16px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+STYLE += "table{border-collapse:collapse;font-size:14px}td,th{padding:.2rem .6rem;text-align:left}"
+
+
+def main() -> None:
+    """Run what is missing, then gather."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--foreign", type=Path, help="the paper's own stimuli, if you have them")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    out = given.out or Path("runs/whether_not_which") / given.model.replace("/", "--")
+    model = load_model(given.model, dtype=given.dtype)
+    with Progress(console=Console(stderr=True)) as bars:
+        parts = list(run(model, given, out, bars))
+    gather(out, parts)
+    print(out / "index.html")
+
+
+def run(model: Model, given: argparse.Namespace, out: Path, bars: Progress) -> Any:
+    """Every part of the study, as (title, folder)."""
+    tasks: dict[str, Any] = {}
+
+    def progress(stage: str, done: float, total: float) -> None:
+        task = tasks.setdefault(stage, bars.add_task(stage) if stage not in tasks else None)
+        bars.update(task, completed=done, total=total or None)
+
+    sizes = Sizes(seed=given.seed)
+    extra = [StimulusSet.load(given.foreign)] if given.foreign else []
+    sets = [*map(StimulusSet.load, PROBED), *extra]
+    options = Options(sites=("resid_post",), template=Template.load("feeling"), seed=given.seed)
+    yield "Probes", run_probing(model, sets, out / "probe", options, progress=progress)
+    for stimuli in [*map(StimulusSet.load, CHANGED), *extra]:
+        folder = out / f"patch-{stimuli.name}"
+        patching = Patching(sizes=sizes)
+        yield (
+            f"Patching: {stimuli.name}",
+            run_patching(model, stimuli, folder, patching, progress=progress),
+        )
+    for stimuli in [StimulusSet.load("vignettes"), *extra]:
+        folder = out / f"ablate-{stimuli.name}"
+        ablation = Ablation(methods=("zero", "mean"), sizes=sizes)
+        yield (
+            f"Knockout: {stimuli.name}",
+            run_ablation(model, stimuli, folder, ablation, progress=progress),
+        )
+
+
+def gather(out: Path, parts: list[tuple[str, Path]]) -> None:
+    """`index.html` with every part's headline, and `findings.json`."""
+    body = [tag("h1", "Whether, and which")]
+    for title, folder in parts:
+        page = write_report(folder)
+        caption, columns, rows = headline_table(folder)
+        link = tag("a", "the whole page", href=f"{folder.name}/{page.name}")
+        head = tag("tr", *[tag("th", column) for column in columns])
+        lines = [tag("tr", *[tag("td", cell) for cell in row]) for row in rows]
+        body += [tag("h2", title), tag("p", caption, " (", link, ")"), tag("table", head, *lines)]
+    head = tag("head", Html('<meta charset="utf-8">'), tag("title", "Study A"), tag("style", STYLE))
+    page = "<!doctype html>\n" + tag("html", head, tag("body", joined(*body)), lang="en")
+    with atomic_write(out / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_json(out / "findings.json", {title: answers(folder) for title, folder in parts})
+
+
+def answers(folder: Path) -> dict[str, Any]:
+    """What a part says to the study's questions, read from its results."""
+    with (folder / RESULTS).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    study = rows[0]["study"] if rows else ""
+    if study == "patch":
+        return patch_answers(rows)
+    if study == "ablate":
+        return ablate_answers(rows)
+    return {}
+
+
+def patch_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
+    """Layers at which a patch does more than a random vector, by source, arm and figure."""
+    out: dict[str, Any] = {}
+    for row in rows:
+        if row["method"] != "above_random" or row["unit"]:
+            continue
+        key = f"{row['source']} -> {row['target']}, {row['metric']}, {row['site']}"
+        told = out.setdefault(key, {"layers": 0, "survive": 0, "largest": 0.0, "at": None})
+        told["layers"] += 1
+        told["survive"] += float(row["q"] or 1) < 0.05
+        if abs(float(row["value"])) > abs(told["largest"]):
+            told |= {"largest": float(row["value"]), "at": int(row["layer"])}
+    return out
+
+
+def ablate_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
+    """How many units survive the correction on the test half, by kind, method and figure."""
+    out: dict[str, Any] = {
+        f"{row['source']} {row['metric']}": float(row["value"])
+        for row in rows
+        if row["metric"] in ("smallest_p", "fdr_bound")
+    }
+    for row in rows:
+        if row["split"] != "dev" and row["q"]:
+            key = f"{row['site']}, {row['method']}, {row['metric']}"
+            told = out.setdefault(key, {"units": 0, "survive": 0})
+            told["units"] += 1
+            told["survive"] += float(row["q"]) < 0.05
+    return out
+
+
+if __name__ == "__main__":
+    main()

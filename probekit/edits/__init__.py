@@ -1,0 +1,25 @@
+"""`Edit`: what is done to a site during a forward pass, at which tokens, and to which part of it.
+
+A part is the whole vector, some heads of `z`, some neurons of `mlp_post`, or the coordinate along
+a direction; an operation is done to that part alone. `model.edited([...])` runs the model so;
+`probekit.sweep` evaluates thousands of edits at a fraction of the cost.
+"""
+
+from probekit.edits.edit import Edit, Positions, Where, at_site
+from probekit.edits.operations import Add, Clamp, Operation, ProjectOut, Scale, Set, Zero
+from probekit.edits.running import applied
+
+__all__ = [
+    "Add",
+    "Clamp",
+    "Edit",
+    "Operation",
+    "Positions",
+    "ProjectOut",
+    "Scale",
+    "Set",
+    "Where",
+    "Zero",
+    "applied",
+    "at_site",
+]

@@ -1,0 +1,238 @@
+"""`Edit`: one operation at one site, at some tokens, on a part of the vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probekit.edits.operations import Operation, ProjectOut, as_values
+from probekit.errors import UserError
+from probekit.hooks import Change
+from probekit.sites import Site, SiteMap
+
+Positions = Literal["all"] | int | tuple[int, ...] | tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The tokens that an edit reaches in one forward pass; all are `[n]`.
+
+    Attributes:
+        rows, columns: places in the value `[row, token, d]`.
+        items: which item of the edit's own values a place belongs to.
+        ordinals: its number among the edit's positions in that item.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    items: Tensor
+    ordinals: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One operation at one site.
+
+    Args:
+        site: a `Site` or a string: "resid_post.3", "z.3.5" (head 5), "mlp_post.3.17" (neuron 17).
+        positions: "all", a token's index in the prompt (-1: its last), several, or several for
+            each row. Pads are never counted; a token has the same index with a KV cache. "all"
+            are also the tokens that are generated after the prompt; a number never is.
+        operation: what is done there.
+        units: heads of `z` or neurons of `mlp_post` (all: None).
+        direction: `[d]`: only the coordinate along it is changed; scaled to unit length.
+        rows: rows of the batch that are changed (all: None).
+
+    Raises:
+        UserError: a site that cannot be read, or both units and a direction.
+    """
+
+    site: Site
+    positions: Positions
+    operation: Operation
+    units: tuple[int, ...] | None = None
+    direction: Tensor | None = None
+    rows: tuple[int, ...] | None = None
+
+    def __init__(
+        self,
+        site: str | Site,
+        positions: Positions | Sequence[int] | Sequence[Sequence[int]],
+        operation: Operation,
+        *,
+        units: Sequence[int] | None = None,
+        direction: Any = None,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        place, unit = (site, None) if isinstance(site, Site) else Site.parse(site)
+        if unit is not None and units is not None:
+            raise UserError(f"site {site} names a unit already; leave units out")
+        units = (unit,) if unit is not None else units
+        if units is not None and direction is not None:
+            raise UserError("an edit changes units or the part along a direction, not both")
+        if direction is not None:
+            vector = as_values(direction).double()
+            if vector.dim() != 1 or not float(vector.norm()) > 0:
+                raise UserError("an edit's direction is one vector [d] that is not zero")
+            direction = vector / vector.norm()
+        settle = partial(object.__setattr__, self)
+        settle("site", place)
+        settle("positions", _as_positions(positions))
+        settle("operation", operation)
+        settle("units", None if units is None else tuple(int(unit) for unit in units))
+        settle("direction", direction)
+        settle("rows", None if rows is None else tuple(int(row) for row in rows))
+
+    def check(self, sites: SiteMap) -> None:
+        """Raise a `UserError` unless the model has the site, the units and the width."""
+        sites.tap(self.site)
+        width = sites.width(self.site)
+        if self.units is not None:
+            count, word = sites.units(self.site.kind), "head" if self.site.kind == "z" else "neuron"
+            for unit in self.units:
+                if not 0 <= unit < count:
+                    raise UserError(
+                        f"{word} {unit} of layer {self.site.layer}: this model has {word}s 0 to "
+                        f"{count - 1}; give one of them"
+                    )
+        own = len(self._columns(sites)) if self.direction is None else 1
+        if self.direction is not None and len(self.direction) != width:
+            raise UserError(
+                f"site {self.site} is {width} wide, the direction {len(self.direction)}"
+            )
+        given = [value.shape[-1] for value in self.operation.values if value.dim()]
+        if isinstance(self.operation, ProjectOut):
+            given.append(self.operation.basis.shape[-1])
+        if wrong := [size for size in given if size not in (1, own, width)]:
+            raise UserError(
+                f"values for {self.site} are {wrong[0]} wide: give {own} (its part) or {width}"
+            )
+
+    def change(self, sites: SiteMap, where: Where) -> Change:
+        """The function from the site's value `[row, token, d]` to the edited one."""
+
+        def change(value: Tensor) -> Tensor:
+            place = (where.rows.to(value.device), where.columns.to(value.device))
+            return value.index_put(place, self._new(value[place], sites, where))
+
+        return change
+
+    def _new(self, old: Tensor, sites: SiteMap, where: Where) -> Tensor:
+        """The edited vectors `[n, d]`."""
+        if self.direction is not None:
+            vector = self.direction.to(old)
+            part = (old @ vector)[:, None]
+            values = tuple(
+                _at(v @ vector.to(v) if v.dim() and v.shape[-1] == len(vector) else v, where, part)
+                for v in self.operation.values
+            )
+            return old + (self.operation(part, *values) - part) * vector
+        if self.units is None:
+            values = tuple(_at(v, where, old) for v in self.operation.values)
+            return self.operation(old, *values)
+        columns = self._columns(sites).to(old.device)
+        part = old[:, columns]
+        values = tuple(
+            _at(
+                v[..., columns.to(v.device)] if v.dim() and v.shape[-1] > len(columns) else v,
+                where,
+                part,
+            )
+            for v in self.operation.values
+        )
+        return old.index_copy(1, columns, self.operation(part, *values).to(old.dtype))
+
+    def _columns(self, sites: SiteMap) -> Tensor:
+        """Places of the units in the site's last axis."""
+        width = sites.width(self.site)
+        if self.units is None:
+            return torch.arange(width)
+        each = width // sites.units(self.site.kind)
+        return (torch.tensor(self.units)[:, None] * each + torch.arange(each)).flatten()
+
+    def tokens(self, item: int, length: int) -> Sequence[int]:
+        """Indices of the tokens it reaches in a prompt of `length` tokens, item `item` of a batch.
+
+        Raises:
+            UserError: an index outside the prompt, or positions for fewer rows.
+        """
+        if self.rows is not None and item not in self.rows:
+            return ()
+        if self.positions == "all":
+            return range(length)
+        wanted: Any = (self.positions,) if isinstance(self.positions, int) else self.positions
+        if wanted and isinstance(wanted[0], tuple):
+            if item >= len(wanted):
+                raise UserError(f"positions for {len(wanted)} rows, and row {item} is asked for")
+            wanted = wanted[item]
+        out = [index + length if index < 0 else index for index in wanted]
+        if strange := [i for i, index in enumerate(out) if not 0 <= index < length]:
+            raise UserError(
+                f"position {wanted[strange[0]]}: row {item} has {length} tokens, 0 to {length - 1}"
+            )
+        return out
+
+    def explain(self) -> str:
+        """What will happen, in words."""
+        part = "the whole vector"
+        if self.units is not None:
+            word = "head" if self.site.kind == "z" else "neuron"
+            part = f"{word}{'s' * (len(self.units) > 1)} {', '.join(map(str, self.units))}"
+        elif self.direction is not None:
+            part = "the part along a direction"
+        rows = "every row" if self.rows is None else f"rows {', '.join(map(str, self.rows))}"
+        return (
+            f"layer {self.site.layer}, {self.site.kind}, {part}, {self._tokens_in_words()}, "
+            f"{rows}: {self.operation.explain()}"
+        )
+
+    def _tokens_in_words(self) -> str:
+        match self.positions:
+            case "all":
+                return "every token"
+            case -1:
+                return "the last token of the prompt"
+            case int(index):
+                return f"token {index}"
+            case [tuple(), *_]:
+                return "tokens of its own in each row"
+            case _:
+                return f"tokens {', '.join(map(str, self.positions))}"
+
+
+def _as_positions(given: Any) -> Positions:
+    if isinstance(given, str):
+        if given != "all":
+            raise UserError(f"positions {given!r}: give 'all', token indices, or indices a row")
+        return "all"
+    if isinstance(given, int | np.integer):
+        return int(given)
+    told: Any = tuple(
+        int(p) if isinstance(p, int | np.integer) else tuple(int(q) for q in p) for p in given
+    )
+    return told
+
+
+def _at(value: Tensor, where: Where, part: Tensor) -> Tensor:
+    """An operation's values at the places of an edit, `[n, width]` or broadcastable to it."""
+    value = value.to(part)
+    if value.dim() < 2:
+        return value
+    items = where.items.to(part.device)
+    return value[items] if value.dim() == 2 else value[items, where.ordinals.to(part.device)]
+
+
+def at_site(edit: Edit, site: Site) -> Edit:
+    """The edit at another site of the same stream."""
+    return Edit(
+        site,
+        edit.positions,
+        edit.operation,
+        units=edit.units,
+        direction=edit.direction,
+        rows=edit.rows,
+    )

@@ -1,0 +1,141 @@
+"""What can be done to a part of a site."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probekit.errors import UserError
+
+
+class Operation(ABC):
+    """What is done to a part of a site.
+
+    Values are numbers, `[width]`, `[item, width]` or `[item, position, width]`, where width is
+    that of the part or of the whole site (then the part is cut out of it).
+    """
+
+    values: tuple[Tensor, ...] = ()
+
+    @abstractmethod
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        """New values `[n, width]` of a part `[n, width]`; `values` are those of the same places."""
+
+    @abstractmethod
+    def explain(self) -> str:
+        """The operation in words: "set to zero"."""
+
+
+class Zero(Operation):
+    """Set to zero."""
+
+    def __call__(self, part: Tensor, *_: Tensor) -> Tensor:
+        return torch.zeros_like(part)
+
+    def explain(self) -> str:
+        return "set to zero"
+
+
+class Set(Operation):
+    """Set to given values; `source` says in words what they are.
+
+    `Set.mean` and `Set.resample` are the two usual ablations.
+    """
+
+    def __init__(self, value: Any, source: str = "given values") -> None:
+        self.values, self.source = (as_values(value),), source
+
+    @classmethod
+    def mean(cls, reference: Any) -> "Set":
+        """The mean over a reference set `[item, width]`, taken in float64."""
+        table = as_values(reference)
+        return cls(table.double().mean(0).to(table.dtype), f"the mean of {len(table)} items")
+
+    @classmethod
+    def resample(cls, values: Any, donors: Sequence[int]) -> "Set":
+        """Each item gets the values `[item, width]` of another one: item i those of `donors[i]`."""
+        return cls(as_values(values)[torch.as_tensor(donors)], "the values of other items")
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        return values[0].expand_as(part)
+
+    def explain(self) -> str:
+        return f"set to {self.source}"
+
+
+class Add(Operation):
+    """Add given values."""
+
+    def __init__(self, value: Any) -> None:
+        self.values = (as_values(value),)
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        return part + values[0]
+
+    def explain(self) -> str:
+        return (
+            f"given values of norm {float(self.values[0].double().norm(dim=-1).mean()):.3g} added"
+        )
+
+
+class Scale(Operation):
+    """Multiply by a number."""
+
+    def __init__(self, factor: float) -> None:
+        self.values = (as_values(factor),)
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        return part * values[0]
+
+    def explain(self) -> str:
+        return f"multiplied by {float(self.values[0]):g}"
+
+
+class Clamp(Operation):
+    """Keep within bounds."""
+
+    def __init__(self, low: float = -float("inf"), high: float = float("inf")) -> None:
+        if not low <= high:
+            raise UserError(
+                f"clamp from {low} to {high}: give a low bound that is not above the high"
+            )
+        self.values = (as_values(low), as_values(high))
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        return part.clamp(values[0].to(part.dtype), values[1].to(part.dtype))
+
+    def explain(self) -> str:
+        return f"kept within {float(self.values[0]):g} and {float(self.values[1]):g}"
+
+
+class ProjectOut(Operation):
+    """Remove the component in the span of directions `[k, width]` (or one, `[width]`)."""
+
+    def __init__(self, directions: Any) -> None:
+        given = torch.atleast_2d(as_values(directions)).double()
+        if given.dim() != 2 or not bool((given.norm(dim=-1) > 0).all()):
+            raise UserError("project out: give directions [k, width], none of them zero")
+        # Nearly parallel directions span less than they are many: keep what is independent.
+        _, size, basis = torch.linalg.svd(
+            given / given.norm(dim=-1, keepdim=True), full_matrices=False
+        )
+        self.basis = basis[size > 1e-6 * size[0]]
+
+    def __call__(self, part: Tensor, *_: Tensor) -> Tensor:
+        basis = self.basis.to(part)
+        return part - (part @ basis.mT) @ basis
+
+    def explain(self) -> str:
+        return f"{len(self.basis)} direction(s) projected out"
+
+
+def as_values(value: Any) -> Tensor:
+    """Numbers as a tensor, float32 unless they come in float64 from torch or numpy."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = np.asarray(value)
+    keep = isinstance(value, np.ndarray) and array.dtype == np.float64
+    return torch.as_tensor(array, dtype=torch.float64 if keep else torch.float32)

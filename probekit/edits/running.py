@@ -1,0 +1,90 @@
+"""Edits during ordinary forward passes, under a KV cache too."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from probekit.edits.edit import Edit, Where
+from probekit.errors import UserError
+from probekit.hooks import writing
+
+if TYPE_CHECKING:
+    from probekit.models import Model
+
+
+class _Layout:
+    """Which token of its prompt each column of the current forward pass is.
+
+    Args:
+        first: number of the batch's first item, where the batch is a part of what edits speak of.
+        lengths: of the prompts, where more tokens follow that are not to be edited.
+    """
+
+    def __init__(self, first: int = 0, lengths: Sequence[int] | None = None) -> None:
+        self.first, self.given = first, lengths
+        self.index = torch.empty(0, 0, dtype=torch.long)
+        self.lengths: list[int] = []
+
+    def enter(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forward pre-hook of the decoder body."""
+        ids = kwargs.get("inputs_embeds")
+        ids = ids if ids is not None else kwargs.get("input_ids", args[0] if args else None)
+        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        past = int(cache.get_seq_length()) if cache is not None else 0
+        if ids is None or not (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
+            raise UserError("an edited model needs input_ids, and a mask [row, token] if any")
+        rows, width = ids.shape[:2]
+        if mask is None:
+            mask = torch.ones(rows, past + width, dtype=torch.long)
+        mask = mask.long().cpu()
+        self.index = torch.where(mask > 0, mask.cumsum(-1) - 1, -1)[:, -width:]
+        if self.given is not None:
+            self.lengths = list(self.given)
+            self.index[self.index >= torch.tensor(self.lengths)[:, None]] = -1
+        elif past == 0:  # Positions are counted in the prompt, whatever is generated after it.
+            self.lengths = mask.sum(-1).tolist()
+
+    def find(self, edit: Edit) -> Where:
+        """The places that an edit reaches in this pass."""
+        found: list[tuple[int, int, int, int]] = []
+        last = self.first + len(self.lengths) - 1
+        if self.given is None and edit.rows and max(edit.rows) > last:
+            raise UserError(f"row {max(edit.rows)}: the batch has rows 0 to {last}")
+        for row, length in enumerate(self.lengths):
+            item, index = row + self.first, self.index[row].tolist()
+            place = {token: column for column, token in enumerate(index) if token >= 0}
+            tokens = edit.tokens(item, length)
+            if edit.positions == "all" and tokens:  # Generated tokens too.
+                tokens = list(place)
+            found += [(row, place[t], item, n) for n, t in enumerate(tokens) if t in place]
+        return Where(*torch.tensor(found, dtype=torch.long).reshape(-1, 4).unbind(1))
+
+
+@contextmanager
+def applied(
+    model: "Model", edits: Sequence[Edit], *, first: int = 0, lengths: Sequence[int] | None = None
+) -> Iterator[None]:
+    """Within the block, every forward pass of the model is edited; see `Model.edited`.
+
+    Args:
+        first: number of the batch's first item among those that the edits speak of.
+        lengths: of the prompts, where further tokens in the batch are not to be edited.
+    """
+    for edit in edits:
+        edit.check(model.sites)
+    layout = _Layout(first, lengths)
+
+    def change(edit: Edit, value: Tensor) -> Tensor:
+        where = layout.find(edit)
+        return edit.change(model.sites, where)(value) if len(where.rows) else value
+
+    enter = model.hf.base_model.register_forward_pre_hook(layout.enter, with_kwargs=True)
+    try:
+        with writing(model.sites, [(edit.site, partial(change, edit)) for edit in edits]):
+            yield
+    finally:
+        enter.remove()

@@ -1,0 +1,154 @@
+"""What the terms on the page of each study mean."""
+
+from probekit.report.words import capital
+
+PROBING = (
+    (
+        "Reception",
+        "telling emotional text from neutral text. It says that something is felt, not what.",
+    ),
+    ("Categorisation", "telling which emotion a text carries, among all that the set has."),
+    ("Valence", "telling whether what happens is good or bad for the person."),
+    (
+        "Keyword-free and keyword-rich",
+        "two arms of the same scenarios. Only the second names the emotion, so the first is the "
+        "one in the headline wherever it was run.",
+    ),
+    ("Keyword effect", "AUROC on the keyword-rich arm minus AUROC on the keyword-free arm."),
+    (
+        "Text baseline",
+        "a classifier on the words instead of the layers: bag of words, 1–2-grams, character "
+        "n-grams, stop words, surface counts, a valence lexicon, static embeddings, surprisal. "
+        "“Words alone” is the one of them that did best in inner folds.",
+    ),
+    (
+        "Above text",
+        "the probe’s AUROC minus that of words alone, on the same folds, with one bootstrap over "
+        "scenarios shared by both. An interval that includes 0 shows nothing beyond the words.",
+    ),
+    (
+        "Null",
+        "what the probe reaches once the labels are permuted within the design. It is chance as "
+        "measured here, and need not be .50.",
+    ),
+    (
+        "AUROC",
+        "the chance that a text of the class is scored above one outside it; with several classes, "
+        "the mean over classes.",
+    ),
+    (
+        "False alarm",
+        "a neutral text that is called emotional. Vivid texts with nothing at stake are read by "
+        "every reception probe, which never learns from them.",
+    ),
+    (
+        "Rank correlation, cross-entropy",
+        "what stands in the place of AUROC for ratings (Spearman’s, within folds) and for soft "
+        "labels (in nats; smaller is better, and above text is what the probe saves).",
+    ),
+    (
+        "Forced choice",
+        "the share of pairs of which the probe picks the right text. "
+        "Brier is the mean squared error of its probabilities, smaller being better.",
+    ),
+    (
+        "Intervals",
+        "95 %, by bootstrap over whole scenarios (clusters), never over single texts. "
+        "p is from permutations; q is p after Benjamini–Hochberg.",
+    ),
+    (
+        "Headline figure",
+        "layer and regularisation are chosen in inner folds and scored on texts kept out. The peak "
+        "of a curve over layers is chosen after the fact, and so is not a result.",
+    ),
+)
+
+SOURCES = {
+    "other": "a text of another emotion",
+    "same": "another text of the same emotion",
+    "partner": "the emotional text of the same scenario",
+    "neutral": "a neutral text",
+    "random": "a random vector of the same length",
+    "shuffled": "the text’s own state at another token",
+    "none": "no patch",
+}
+"""Whose state is put in by a patch."""
+
+CAUSAL = (
+    (
+        "Reception and category",
+        "whether a text carries an emotion at all, and which one. An edit may move the one and "
+        "leave the other alone, so each has its own figures.",
+    ),
+    (
+        "Log-odds",
+        "of an emotion’s label against the other labels of the vocabulary, as the model would go "
+        "on after the prompt; or of a class, as a probe at the last block gives them. Effects are "
+        "edited minus unedited: 0 is no effect, +1 multiplies the odds by 2.7.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (clusters); p by sign-flip permutation "
+        "over clusters against 0; q is p after Benjamini–Hochberg.",
+    ),
+)
+
+PATCHING = (
+    (
+        "Patching",
+        "while the model reads one text, a state is put in that it had on another text. What then "
+        "changes is what that state carries onwards from there.",
+    ),
+    *[(capital(name), said) for name, said in SOURCES.items() if name != "none"],
+    (
+        "Above random",
+        "the effect minus that of a random vector of the same length at the same place, paired by "
+        "text. An effect alone may be what any disturbance does; a difference alone may come from "
+        "a random vector that lowers the figure. A finding is above 0 and above random.",
+    ),
+    (
+        "Trivial bound",
+        "the last quarter of the layers at the token that is read out. What is put in there is "
+        "read out directly, so it wins anyway and says nothing about how the model works.",
+    ),
+    *CAUSAL,
+    (
+        "Strongest layer",
+        "the layer before the trivial bound whose effect is farthest from 0. It is chosen after "
+        "the fact and so a little too large; the number of layers at q < .05 is not chosen.",
+    ),
+)
+
+ABLATION = (
+    (
+        "Ablation",
+        "what a unit writes is taken away, and the read-out is compared with that of the whole "
+        "model. Below 0, the text’s own emotion loses: the unit helped.",
+    ),
+    (
+        "Zero, mean, resample, project",
+        "what is put in its place: nothing; the unit’s mean over texts; what it wrote on another "
+        "text; itself without a direction. A whole layer is both its sublayers.",
+    ),
+    (
+        "Random control",
+        "a random vector of equal length in the same place: what any disturbance of that size "
+        "does.",
+    ),
+    (
+        "Top k and random k",
+        "the k units that helped most on the dev half, ablated together, beside as many drawn at "
+        "random. The band holds 95 % of the draws; it is no interval of a mean.",
+    ),
+    (
+        "Dev and test half",
+        "units are ranked on the dev half and their effects are those of the test half, so that a "
+        "unit is not shown at the figure that it was chosen by.",
+    ),
+    (
+        "Smallest possible p",
+        "with few clusters a permutation test cannot go below it. Where it lies above .05 divided "
+        "by the number of units, no single unit can survive, whatever it does.",
+    ),
+    *CAUSAL,
+)

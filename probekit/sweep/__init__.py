@@ -1,0 +1,259 @@
+"""`sweep`: thousands of edits, evaluated exactly, without running the model once for each.
+
+1. Every prompt runs once, unedited; its keys, values and the streams between blocks are kept.
+2. An edit runs from the first block and the first token that it changes, on the stored keys.
+   Edits and prompts go together, sorted by layer; see `probekit.sweep.packing`.
+3. Readouts take the last token of each prompt, and of the unembedding the rows that they need.
+
+Every sweep also runs each prompt unchanged through the same machinery; where that differs from
+the model's own pass, the architecture cannot share, and the whole model runs for every edit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from probekit.activations import is_out_of_memory
+from probekit.edits import Edit
+from probekit.errors import UserError
+from probekit.models import Model
+from probekit.prompts import Encoded
+from probekit.readouts import Readout
+from probekit.runs import Progress, counting
+from probekit.sweep import naive
+from probekit.sweep.kept import Kept, Key
+from probekit.sweep.packing import Member, chunks, pack
+from probekit.sweep.panel import Panel, States
+from probekit.sweep.trunk import Trunk, bytes_of
+from probekit.validation import TOLERANCE
+
+Floats = NDArray[np.float64]
+Intervention = Edit | Sequence[Edit]
+GROUP_BYTES = 1e9
+"""Memory for the stored keys, values and streams of one group of prompts."""
+
+__all__ = ["Intervention", "Swept", "sweep"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found.
+
+    Attributes:
+        values: readout -> `[edit, item, column]`.
+        clean: readout -> `[item, column]`, without an edit.
+        columns: readout -> names of its columns.
+        items: ids of the prompts.
+        shared: whether the prefix was shared; False: the whole model ran for every edit.
+        notes: what a reader should know: split labels, why nothing could be shared.
+    """
+
+    values: Mapping[str, Floats]
+    clean: Mapping[str, Floats]
+    columns: Mapping[str, tuple[str, ...]]
+    items: tuple[str, ...]
+    shared: bool
+    notes: tuple[str, ...]
+
+    def effects(self, readout: str) -> Floats:
+        """Edited minus unedited, `[edit, item, column]`."""
+        return self.values[readout] - self.clean[readout]
+
+
+def sweep(
+    model: Model,
+    prompts: Sequence[Encoded],
+    edits: Sequence[Intervention],
+    readouts: Mapping[str, Readout],
+    *,
+    share: bool = True,
+    keep: Path | None = None,
+    batch_tokens: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> Swept:
+    """Evaluate edits on prompts: every edit on every prompt.
+
+    Args:
+        prompts: from `model.encode`; of any lengths.
+        edits: single edits, or several that act together; `rows` of an edit are prompts, and its
+            values `[item, width]` belong to the prompts in their order.
+        readouts: name -> what is measured.
+        share: False runs the whole model for every edit (the reference).
+        keep: a folder: finished parts are written there, and a sweep that was killed goes on.
+        batch_tokens: tokens in one forward pass (default 2,048; CUDA 16,384).
+        progress: told of edits of prompts that are finished.
+
+    Raises:
+        UserError: no prompt, edit or readout; an edit that the model or a prompt does not allow.
+    """
+    if not prompts or not edits:
+        raise UserError("a sweep needs at least one prompt and one edit")
+    lists = [[edit] if isinstance(edit, Edit) else list(edit) for edit in edits]
+    panel = Panel(readouts, model.sites)
+    for edit in (edit for several in lists for edit in several):
+        edit.check(model.sites)
+    job = _Sweep(model, prompts, lists, panel, batch_tokens, keep, progress)
+    job.run(share)
+    return Swept(
+        job.values,
+        job.clean,
+        {name: readout.columns for name, readout in readouts.items()},
+        tuple(prompt.id for prompt in prompts),
+        job.shared,
+        (*panel.notes, *job.notes),
+    )
+
+
+class _Sweep:
+    """One sweep: its plan, and its figures as they come."""
+
+    def __init__(
+        self,
+        model: Model,
+        prompts: Sequence[Encoded],
+        edits: list[list[Edit]],
+        panel: Panel,
+        batch_tokens: int | None,
+        keep: Path | None,
+        progress: Progress,
+    ) -> None:
+        self.model, self.prompts, self.edits, self.panel = model, prompts, edits, panel
+        self.batch_tokens = batch_tokens or (16384 if model.device.type == "cuda" else 2048)
+        self.kept = Kept.open(keep, model, prompts, edits, panel) if keep else None
+        self.advance = counting(progress, "edits", len(edits) * len(prompts))
+        self.notes: list[str] = []
+        self.shared = True
+        sizes = {name: len(readout.columns) for name, readout in panel.readouts.items()}
+        shape = (len(edits), len(prompts))
+        self.values = {name: np.full((*shape, k), np.nan) for name, k in sizes.items()}
+        self.clean = {name: np.full((len(prompts), k), np.nan) for name, k in sizes.items()}
+
+    def run(self, share: bool) -> None:
+        """Fill in all figures."""
+        members = [
+            self._member(number, item)
+            for number in range(len(self.edits))
+            for item in range(len(self.prompts))
+        ]
+        entries = sorted({member.entry for member in members})
+        for group in self._groups(len(entries)):
+            own = [member for member in members if member.item in group]
+            reason = self._run_group(group, own, entries) if share and self.shared else "as asked"
+            if reason:
+                if share and self.shared:
+                    self.notes.append(f"nothing was shared: {reason}")
+                self.shared = False
+                self._run_whole(group)
+
+    def _member(self, number: int, item: int) -> Member:
+        """Where an edit begins in a prompt: its first token and its first layer."""
+        start, entry = len(self.prompts[item]) - 1, self.model.n_layers - 1
+        for edit in self.edits[number]:
+            tokens = edit.tokens(item, len(self.prompts[item]))
+            if tokens:
+                start, entry = min(start, *tokens), min(entry, self._entry(edit))
+        return Member(number, item, start, entry)
+
+    def _entry(self, edit: Edit) -> int:
+        """The first block to run. What a block hands on is changed at the door of the next."""
+        layer = edit.site.layer
+        after = edit.site.kind == "resid_post" and edit.site not in self.panel.sites
+        return min(layer + after, self.model.n_layers - 1)
+
+    def _groups(self, streams: int) -> list[range]:
+        """Consecutive prompts whose stored values fit the memory."""
+        cuda = self.model.device.type == "cuda"
+        budget = torch.cuda.mem_get_info(self.model.device)[0] / 4 if cuda else GROUP_BYTES
+        out, start, longest = [], 0, 0
+        for stop, prompt in enumerate(self.prompts, 1):
+            longest = max(longest, len(prompt))
+            if (
+                start < stop - 1
+                and bytes_of(self.model, (stop - start) * longest, streams) > budget
+            ):
+                out.append(range(start, stop - 1))
+                start, longest = stop - 1, len(prompt)
+        return [*out, range(start, len(self.prompts))]
+
+    def _run_group(self, group: range, members: list[Member], entries: Sequence[int]) -> str | None:
+        """Run a group with a shared prefix; a reason where the architecture does not allow it."""
+        prompts = [self.prompts[item] for item in group]
+        local = [Member(m.edit, m.item - group.start, m.start, m.entry) for m in members]
+        try:
+            first = min(member.start for member in members)
+            trunk = Trunk(self.model, prompts, self.panel, entries, first, group.start)
+            if reason := self._differs(trunk, entries[0]):
+                return reason
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError) as error:
+            if isinstance(error, UserError) or is_out_of_memory(error):
+                raise
+            return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        self._put_clean(group, trunk.clean)
+        for part in chunks(local, trunk.tails, self.model.n_layers, self.batch_tokens):
+            self._run_chunk(trunk, part)
+        return None
+
+    def _differs(self, trunk: Trunk, entry: int) -> str | None:
+        """Whether prompts run unchanged through the shared machinery come out as they should."""
+        lengths = trunk.tails.lengths
+        nothing = [Member(-1, item, length - 1, entry) for item, length in enumerate(lengths)]
+        found = trunk.states(pack(nothing, trunk.tails), [])
+        accepted = TOLERANCE.get(self.model.dtype, 1e-9)
+        for place, value in found.items():
+            was = trunk.clean[place]
+            gap = float(((value - was).abs().amax(-1) / was.abs().amax(-1)).max())
+            if not gap <= accepted:
+                return f"an unchanged prompt differs by {gap:.2g} (accepted {accepted:.0e})"
+        return None
+
+    def _run_chunk(self, trunk: Trunk, members: list[Member]) -> None:
+        """Figures of a chunk, halved for want of memory."""
+        key = (trunk.base, len(trunk.tails.lengths), members[0], len(members))
+        try:
+            figures = self._kept(key, lambda: trunk.run(members, self.edits))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or len(members) == 1:
+                raise
+            half = len(members) // 2
+            self._run_chunk(trunk, members[:half])
+            self._run_chunk(trunk, members[half:])
+            return
+        rows = [member.edit for member in members]
+        items = [member.item + trunk.base for member in members]
+        for name, value in figures.items():
+            self.values[name][rows, items] = value
+        self.advance(len(members))
+
+    def _run_whole(self, group: range) -> None:
+        """Run the whole model for every edit."""
+        prompts = [self.prompts[item] for item in group]
+        clean = naive.states(self.model, prompts, self.panel, [])
+        self._put_clean(group, clean)
+        for number, several in enumerate(self.edits):
+
+            def run(several: list[Edit] = several) -> dict[str, Tensor]:
+                at = naive.states(self.model, prompts, self.panel, several, first=group.start)
+                return self.panel.read(at, clean)
+
+            key = (group.start, len(group), Member(number, -1, 0, 0), 1)
+            for name, value in self._kept(key, run).items():
+                self.values[name][number, group.start : group.stop] = value
+            self.advance(len(group))
+
+    def _put_clean(self, group: range, clean: States) -> None:
+        for name, value in self.panel.read(clean, clean).items():
+            self.clean[name][group.start : group.stop] = value.double().cpu()
+
+    def _kept(self, key: Key, make: Callable[[], dict[str, Tensor]]) -> dict[str, Floats]:
+        """Figures of a part, from disk where they were kept."""
+        figures = self.kept.read(key) if self.kept else None
+        if figures is None:
+            figures = {name: value.double().cpu().numpy() for name, value in make().items()}
+            if self.kept:
+                self.kept.write(key, figures)
+        return figures
