@@ -12,7 +12,6 @@ vector of equal length, and beside the best k together, k random units of the sa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +30,13 @@ from probekit.sweep import Swept
 
 Units = Literal["heads", "sublayers", "layers", "neurons"]
 UNITS: tuple[Units, ...] = ("heads", "sublayers", "layers", "neurons")
+READ = {
+    "heads": ("z",),
+    "sublayers": ("attn_out", "mlp_out"),
+    "layers": ("attn_out", "mlp_out"),
+    "neurons": ("mlp_post",),
+}
+"""Sites whose states replace a unit."""
 METHODS = ("zero", "mean", "resample", "project", "random")
 RANKED_BY = "mean"
 LEVEL = 0.05
@@ -87,7 +93,8 @@ def run_ablation(
     ):
         if strange := [name for name in given if name not in accepted]:
             raise unknown(what, strange[0], accepted)
-    subject = Subject(model, stimuli, options.sizes, progress)
+    kinds = [site for kind in options.units for site in READ[kind]]
+    subject = Subject(model, stimuli, options.sizes, progress, kinds)
     asked = {name: getattr(options, name) for name in ("units", "methods", "positions")}
     identity = subject.identity("ablate", asked)
     runs.open_run(out, identity)
@@ -227,7 +234,7 @@ class _Study:
         """What a unit is replaced by; means and directions come from the dev half."""
         if method == "zero":
             return Zero()
-        states = self._part(self.states.layer(site.kind, site.layer, self._pooling), site, unit)
+        states = self._part(self.subject.state(site, self._pooling), site, unit)
         learned = self.subject.learned
         match method:
             case "mean":
@@ -253,19 +260,6 @@ class _Study:
             return states
         each = states.shape[1] // self.subject.model.sites.units(site.kind)
         return states[:, unit * each : (unit + 1) * each]
-
-    @cached_property
-    def states(self) -> Any:
-        """Every site's states of all texts: at the last token, or their mean over tokens."""
-        kinds: set[str] = set()
-        for kind, sites in (
-            ("heads", ("z",)),
-            ("sublayers", ("attn_out", "mlp_out")),
-            ("layers", ("attn_out", "mlp_out")),
-            ("neurons", ("mlp_post",)),
-        ):
-            kinds |= set(sites) if kind in self.options.units else set()
-        return self.subject.states(sorted(kinds), self._pooling)
 
     @property
     def _pooling(self) -> str:

@@ -20,6 +20,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from probekit import runs
 from probekit.errors import UserError
 from probekit.hooks import reading, stopping_after
 from probekit.models import Model, PaddingSide
@@ -129,6 +130,37 @@ def capture(
         if len(out.shards) > number + 1:
             raise UserError(f"{folder} holds more items than these texts; give another folder")
         return out
+
+
+def capture_cached(
+    model: Model,
+    stimuli: StimulusSet,
+    sites: Sequence[str],
+    positions: Sequence[str],
+    template: Template,
+    *,
+    truncate: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> ActivationStore:
+    """`capture` into the user's cache, under the digest of all that makes the activations."""
+    key = {
+        "model": model.fingerprint,
+        "stimuli": stimuli.sha256,
+        "sites": list(sites),
+        "poolings": list(parse(positions)),
+        "template": template.describe(),
+        "truncate": truncate,
+    }
+    return capture(
+        model,
+        stimuli,
+        sites,
+        positions,
+        store=runs.cache_home() / "activations" / runs.digest(key)[:24],
+        template=template,
+        truncate=truncate,
+        advance=advance,
+    )
 
 
 def _refuse_other_texts(

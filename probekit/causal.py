@@ -5,8 +5,9 @@ words as the next ones, a probe of which emotion, and a probe of emotional again
 probes are fitted at the last block, above every edit, on rows that no effect is estimated on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from probekit import runs, stats
-from probekit.activations import capture
+from probekit.activations import capture_cached
 from probekit.edits import Edit
 from probekit.errors import UserError
 from probekit.folds import grouped_folds
@@ -27,7 +28,7 @@ from probekit.readouts import LabelLogits, NextTokenKL, Readout, probe_score
 from probekit.runs import Progress
 from probekit.sites import Site
 from probekit.stimuli import StimulusSet, Taxonomy
-from probekit.store import Activations
+from probekit.store import Activations, ActivationStore
 from probekit.sweep import Intervention, Swept, sweep
 from probekit.tasks import EMOTIONAL_ARMS, NEUTRAL
 
@@ -74,12 +75,22 @@ class Subject:
         emotion: `[row]`, place of each row's emotion in `labels`, -1 for neutral rows.
         readouts: "labels", "category", "reception", "kl"; the middle two where the set allows.
         read_at: the site of the probes.
+
+    Args:
+        kinds: sites whose states are needed, every layer of them; read in one pass.
     """
 
     def __init__(
-        self, model: Model, stimuli: StimulusSet, sizes: Sizes, progress: Progress
+        self,
+        model: Model,
+        stimuli: StimulusSet,
+        sizes: Sizes,
+        progress: Progress,
+        kinds: Iterable[str] = (),
     ) -> None:
         self.model, self.stimuli, self.sizes, self.progress = model, stimuli, sizes, progress
+        self.kinds = sorted({"resid_post", *kinds})
+        self._loaded: dict[tuple[str, str], Activations] = {}
         self.arm, self.scenario = stimuli.column("arm"), _groups(stimuli)
         emotions = stimuli.column("emotion")
         self.labels = tuple(sorted(set(emotions) - {NEUTRAL, ""}))
@@ -115,23 +126,27 @@ class Subject:
         there = [arm for arm in EMOTIONAL_ARMS if arm in self.arm]
         return there or [""]
 
-    def states(
-        self, sites: Sequence[str | Site], pooling: str = LAST, *, spans: Any = None
-    ) -> Activations:
-        """States `[row, d]` of all texts, by default at each prompt's last token."""
-        return capture(
+    def state(self, site: Site, pooling: str = LAST) -> NDArray[np.float32]:
+        """`[row, d]` of all texts at a site: at the last token of the prompt, or the `mean`."""
+        key = (site.kind, pooling)
+        if key not in self._loaded:
+            self._loaded[key] = self._store.load(*key)
+        return self._loaded[key].layer(site.kind, site.layer, pooling)
+
+    @cached_property
+    def _store(self) -> ActivationStore:
+        return capture_cached(
             self.model,
             self.stimuli,
-            sites,
-            [pooling],
-            template=self.sizes.template,
-            spans=spans,
+            self.kinds,
+            [LAST, "mean"],
+            self.sizes.template,
             advance=runs.counting(self.progress, "reading", len(self.stimuli)),
         )
 
     def _fit_probes(self) -> None:
         """Probes of category and reception at the last block, and what they reach on new rows."""
-        states = self.states([self.read_at]).layer("resid_post", self.read_at.layer, LAST)
+        states = self.state(self.read_at)
         arm, print_ = self.arms[0], self.model.fingerprint
         questions = {
             "category": (self.arm == arm, np.array([*self.labels, NEUTRAL])[self.emotion]),

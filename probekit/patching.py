@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 from probekit import runs
+from probekit.activations import capture
 from probekit.causal import (
-    LAST,
     Floats,
     Row,
     Sizes,
@@ -46,6 +46,7 @@ from probekit.prompts import Encoded
 from probekit.runs import Progress
 from probekit.sites import Kind, Site
 from probekit.stimuli import StimulusSet
+from probekit.store import Activations
 from probekit.sweep import Swept
 from probekit.tasks import NEUTRAL
 
@@ -91,7 +92,8 @@ def run_patching(
             holds another run.
     """
     model.sites.expand(options.sites)
-    subject = Subject(model, stimuli, options.sizes, progress)
+    kinds = [*options.sites, *(["z"] if options.heads else [])]
+    subject = Subject(model, stimuli, options.sizes, progress, kinds)
     identity = subject.identity("patch", {"sites": list(options.sites), "heads": options.heads})
     runs.open_run(out, identity)
     rows = list(subject.base)
@@ -163,31 +165,30 @@ class _LastToken:
         return np.array([there.get(key[target], -1) for target in self.targets])
 
     @cached_property
-    def _states(self) -> Any:
-        kinds = [*self.options.sites, *(["z"] if self.options.heads else [])]
-        return self.subject.states(kinds)
-
-    @cached_property
-    def _elsewhere(self) -> Any:
-        """States at one token of each text other than its last, drawn at random."""
-        spans = []
-        for prompt in self.subject.prompts:
+    def _elsewhere(self) -> Activations:
+        """States of the targets at one token other than their last, drawn at random."""
+        subject, spans = self.subject, []
+        for prompt in (subject.prompts[target] for target in self.targets):
             tokens = prompt.tokens_of(0, prompt.text_end - prompt.text_start)
             # The first token is a sink; the last of the text may be the one that is patched.
             token = self.rng.choice([t for t in tokens if 0 < t < len(prompt) - 1])
             first, last = prompt.offsets[token]
             spans.append((max(0, first - prompt.text_start), last - prompt.text_start))
-        return self.subject.states(self.options.sites, "span", spans=spans)
+        texts = [(subject.stimuli.ids[t], subject.stimuli.texts[t]) for t in self.targets]
+        template = subject.sizes.template
+        return capture(
+            subject.model, texts, self.options.sites, ["span"], template=template, spans=spans
+        )
 
     def _values(self, source: str, site: Site, head: int | None) -> NDArray[np.float32]:
         """What is put in, `[target, d]`; of a head its own part."""
-        own = self._states.layer(site.kind, site.layer, LAST)
+        own = self.subject.state(site)
         part = slice(None)
         if head is not None:
             each = own.shape[1] // self.subject.model.sites.units("z")
             part = slice(head * each, (head + 1) * each)
         if source == "shuffled":
-            return self._elsewhere.layer(site.kind, site.layer, "span")[self.targets][:, part]
+            return self._elsewhere.layer(site.kind, site.layer, "span")[:, part]
         if source == "random":
             # Of one seed everywhere: the same directions at each layer, so that layers compare.
             rng = np.random.default_rng([self.options.sizes.seed, 1])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from probekit import baselines, evaluation, runs
-from probekit.activations import capture
+from probekit.activations import capture_cached
 from probekit.crossval import CrossValidated, cross_validate
 from probekit.evaluation import Row, Scorer
 from probekit.models import Model
@@ -178,20 +178,13 @@ class _SetStudy:
 
     @cached_property
     def store(self) -> ActivationStore:
-        """The set's activations, in the cache under the digest of all that makes them."""
-        asked = self.options.describe()
-        key = {
-            "model": self.model.fingerprint,
-            "stimuli": self.stimuli.sha256,
-            **{name: asked[name] for name in ("sites", "poolings", "template", "truncate")},
-        }
-        return capture(
+        """The set's activations, in the cache."""
+        return capture_cached(
             self.model,
             self.stimuli,
             self.options.sites,
             self.options.positions,
-            store=runs.cache_home() / "activations" / runs.digest(key)[:24],
-            template=self.options.template,
+            self.options.template,
             truncate=self.options.truncate,
             advance=self._counting("reading"),
         )

@@ -51,7 +51,11 @@ class Site:
             UserError: not a kind with a layer.
         """
         kind, *numbers = text.split(".")
-        if kind not in KINDS or not 1 <= len(numbers) <= 2 or not all(n.isdigit() for n in numbers):
+        if (
+            kind not in KINDS
+            or not 1 <= len(numbers) <= 2
+            or not all(n.isdecimal() for n in numbers)
+        ):
             raise unknown(
                 "site", text, [*KINDS, "each with a layer, such as resid_post.3 or z.3.5"]
             )
@@ -95,9 +99,9 @@ class Tap:
         def after(_: Any, __: Any, output: Any) -> Any:
             old = self.read((), {}, output)
             new = change(old)
-            if self.scale != 1.0:  # What was not changed keeps its very bits.
+            if self.scale != 1.0:  # What was not changed keeps its very bits, and its gradient.
                 raw = output[0] if isinstance(output, tuple) else output
-                new = raw + (new - old) / self.scale
+                new = torch.where(new == old, raw + (new - old) / self.scale, new / self.scale)
             return (new, *output[1:]) if isinstance(output, tuple) else new
 
         if self.side == "input":

@@ -55,6 +55,14 @@ def chosen(rows: list[dict[str, str]], **wanted: object) -> list[dict[str, str]]
     return [r for r in rows if all(r[name] == str(value) for name, value in wanted.items())]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROBEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("patch")
@@ -201,7 +209,7 @@ def test_states_of_tokens_are_those_of_a_run_alone(tmp_path):
     model = build("gpt2")
     subject = Subject(model, write_set(tmp_path), SIZES, lambda *_: None)
     states = token_states(model, subject.prompts[:2], [Site("resid_post", 1)])
-    last = subject.states(["resid_post.1"]).layer("resid_post", 1, "-1")
+    last = subject.state(Site("resid_post", 1))
     for row, found in enumerate(states[Site("resid_post", 1)]):
         assert found.shape == (len(subject.prompts[row]), model.d_model)
         np.testing.assert_allclose(found[-1], last[row], atol=1e-5)

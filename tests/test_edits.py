@@ -101,7 +101,7 @@ def test_what_an_edit_passes_over_keeps_its_very_bits_under_a_multiplier():
     others = [n for n in range(len(raw)) if n != 3]
     assert torch.equal(edited[others], raw[others])
     assert torch.equal(after[others], stream[others])
-    assert not edited[3].any()
+    assert float(edited[3].abs().max()) < 1e-6 * float(raw[3].abs().max())
     assert_close(after[3], read_all(model, inputs)[Site("resid_mid", 2)][0, 3])
     with model.edited([Edit("attn_out.1", "all", Scale(1.0))]):
         assert torch.equal(read_all(model, inputs)[top][0], stream)

@@ -41,7 +41,8 @@ class Edit:
         site: a `Site` or a string: "resid_post.3", "z.3.5" (head 5), "mlp_post.3.17" (neuron 17).
         positions: "all", a token's index in the prompt (-1: its last), several, or several for
             each row. Pads are never counted; a token has the same index with a KV cache. "all"
-            are also the tokens that are generated after the prompt; a number never is.
+            are also the tokens that are generated after the prompt; a number never is (without a
+            cache every pass is a new prompt, and -1 moves along).
         operation: what is done there.
         units: heads of `z` or neurons of `mlp_post` (all: None).
         direction: `[d]`: only the coordinate along it is changed; scaled to unit length.
@@ -106,11 +107,22 @@ class Edit:
             )
         given = [value.shape[-1] for value in self.operation.values if value.dim()]
         if isinstance(self.operation, ProjectOut):
-            given.append(self.operation.basis.shape[-1])
+            spanned = self.operation.basis.shape[-1]
+            if spanned != own:
+                raise UserError(f"values for {self.site} are {spanned} wide: give {own}")
         if wrong := [size for size in given if size not in (1, own, width)]:
             raise UserError(
                 f"values for {self.site} are {wrong[0]} wide: give {own} (its part) or {width}"
             )
+
+    def check_rows(self, count: int) -> None:
+        """Raise a `UserError` unless a batch of so many rows has its rows, and values for each."""
+        if strange := [row for row in self.rows or () if not 0 <= row < count]:
+            raise UserError(f"row {strange[0]}: the batch has rows 0 to {count - 1}")
+        rows = self.rows if self.rows is not None else range(count)
+        for value in self.operation.values:
+            if value.dim() > 1 and rows and max(rows) >= len(value):
+                raise UserError(f"values for {len(value)} items, and the batch has {count} rows")
 
     def change(self, sites: SiteMap, where: Where) -> Change:
         """The function from the site's value `[row, token, d]` to the edited one."""
@@ -126,10 +138,7 @@ class Edit:
         if self.direction is not None:
             vector = self.direction.to(old)
             part = (old @ vector)[:, None]
-            values = tuple(
-                _at(v @ vector.to(v) if v.dim() and v.shape[-1] == len(vector) else v, where, part)
-                for v in self.operation.values
-            )
+            values = tuple(_at(_along(v, vector), where, part) for v in self.operation.values)
             return old + (self.operation(part, *values) - part) * vector
         if self.units is None:
             values = tuple(_at(v, where, old) for v in self.operation.values)
@@ -217,11 +226,23 @@ def _as_positions(given: Any) -> Positions:
     return told
 
 
+def _along(value: Tensor, vector: Tensor) -> Tensor:
+    """Coordinates `[..., 1]` of whole vectors; a number or a coordinate stays as it is."""
+    whole = value.dim() and value.shape[-1] == len(vector)
+    return (value @ vector.to(value))[..., None] if whole else value
+
+
 def _at(value: Tensor, where: Where, part: Tensor) -> Tensor:
     """An operation's values at the places of an edit, `[n, width]` or broadcastable to it."""
     value = value.to(part)
     if value.dim() < 2:
         return value
+    for name, count, asked in (
+        ("items", len(value), where.items),
+        ("positions", value.shape[1], where.ordinals if value.dim() == 3 else where.items[:0]),
+    ):
+        if len(asked) and int(asked.max()) >= count:
+            raise UserError(f"values for {count} {name}, and number {int(asked.max())} is edited")
     items = where.items.to(part.device)
     return value[items] if value.dim() == 2 else value[items, where.ordinals.to(part.device)]
 

@@ -28,6 +28,7 @@ class _Layout:
         self.first, self.given = first, lengths
         self.index = torch.empty(0, 0, dtype=torch.long)
         self.lengths: list[int] = []
+        self.cache: Any = None
 
     def enter(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the decoder body."""
@@ -45,22 +46,23 @@ class _Layout:
         if self.given is not None:
             self.lengths = list(self.given)
             self.index[self.index >= torch.tensor(self.lengths)[:, None]] = -1
-        elif past == 0:  # Positions are counted in the prompt, whatever is generated after it.
+        elif past == 0 or cache is not self.cache:
+            # Positions are counted in the prompt, whatever is generated after it.
             self.lengths = mask.sum(-1).tolist()
+        self.cache = cache
 
     def find(self, edit: Edit) -> Where:
         """The places that an edit reaches in this pass."""
         found: list[tuple[int, int, int, int]] = []
-        last = self.first + len(self.lengths) - 1
-        if self.given is None and edit.rows and max(edit.rows) > last:
-            raise UserError(f"row {max(edit.rows)}: the batch has rows 0 to {last}")
+        if self.given is None:
+            edit.check_rows(len(self.lengths))
         for row, length in enumerate(self.lengths):
             item, index = row + self.first, self.index[row].tolist()
             place = {token: column for column, token in enumerate(index) if token >= 0}
-            tokens = edit.tokens(item, length)
-            if edit.positions == "all" and tokens:  # Generated tokens too.
-                tokens = list(place)
-            found += [(row, place[t], item, n) for n, t in enumerate(tokens) if t in place]
+            numbered = list(enumerate(edit.tokens(item, length)))
+            if edit.positions == "all" and numbered:  # Generated tokens too.
+                numbered = [(token, token) for token in place]
+            found += [(row, place[t], item, n) for n, t in numbered if t in place]
         return Where(*torch.tensor(found, dtype=torch.long).reshape(-1, 4).unbind(1))
 
 

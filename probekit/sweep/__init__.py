@@ -27,7 +27,7 @@ from probekit.readouts import Readout
 from probekit.runs import Progress, counting
 from probekit.sweep import naive
 from probekit.sweep.kept import Kept, Key
-from probekit.sweep.packing import Member, chunks, pack
+from probekit.sweep.packing import ROW_TOKENS, Member, chunks, pack
 from probekit.sweep.panel import Panel, States
 from probekit.sweep.trunk import Trunk, bytes_of
 from probekit.validation import TOLERANCE
@@ -97,6 +97,7 @@ def sweep(
     panel = Panel(readouts, model.sites)
     for edit in (edit for several in lists for edit in several):
         edit.check(model.sites)
+        edit.check_rows(len(prompts))
     job = _Sweep(model, prompts, lists, panel, batch_tokens, keep, progress)
     job.run(share)
     return Swept(
@@ -152,7 +153,7 @@ class _Sweep:
 
     def _member(self, number: int, item: int) -> Member:
         """Where an edit begins in a prompt: its first token and its first layer."""
-        start, entry = len(self.prompts[item]) - 1, self.model.n_layers - 1
+        start, entry = len(self.prompts[item]) - 1, self.panel.deepest
         for edit in self.edits[number]:
             tokens = edit.tokens(item, len(self.prompts[item]))
             if tokens:
@@ -163,7 +164,7 @@ class _Sweep:
         """The first block to run. What a block hands on is changed at the door of the next."""
         layer = edit.site.layer
         after = edit.site.kind == "resid_post" and edit.site not in self.panel.sites
-        return min(layer + after, self.model.n_layers - 1)
+        return min(layer + after, self.panel.deepest)
 
     def _groups(self, streams: int) -> list[range]:
         """Consecutive prompts whose stored values fit the memory."""
@@ -192,20 +193,34 @@ class _Sweep:
         except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError) as error:
             if isinstance(error, UserError) or is_out_of_memory(error):
                 raise
-            return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            said = str(error).strip().splitlines() or ["no word of why"]
+            return f"{type(error).__name__}: {said[0][:120]}"
         self._put_clean(group, trunk.clean)
         for part in chunks(local, trunk.tails, self.model.n_layers, self.batch_tokens):
             self._run_chunk(trunk, part)
         return None
 
     def _differs(self, trunk: Trunk, entry: int) -> str | None:
-        """Whether prompts run unchanged through the shared machinery come out as they should."""
+        """Whether prompts run unchanged through the shared machinery come out as they should.
+
+        The longest and the shortest prompt, each from the first edited token on and, beside it in
+        the same row, from its last; the longest until its row is full.
+        """
         lengths = trunk.tails.lengths
-        nothing = [Member(-1, item, length - 1, entry) for item, length in enumerate(lengths)]
+        order = sorted(range(len(lengths)), key=lambda item: lengths[item])
+        nothing: list[Member] = []
+        for item in dict.fromkeys((order[0], order[-1])):
+            whole, last = (
+                Member(-1, item, start, entry) for start in (trunk.first, lengths[item] - 1)
+            )
+            room = (ROW_TOKENS - trunk.tails.size(whole)) // trunk.tails.size(last)
+            nothing += [whole] + [last] * (max(1, room) if item == order[-1] else 2)
         found = trunk.states(pack(nothing, trunk.tails), [])
-        accepted = TOLERANCE.get(self.model.dtype, 1e-9)
+        items = torch.tensor([member.item for member in nothing])
+        # Double precision is not double everywhere: norms and softmaxes often stay in single.
+        accepted = TOLERANCE.get(self.model.dtype, 1e-6)
         for place, value in found.items():
-            was = trunk.clean[place]
+            was = trunk.clean[place][items.to(value.device)]
             gap = float(((value - was).abs().amax(-1) / was.abs().amax(-1)).max())
             if not gap <= accepted:
                 return f"an unchanged prompt differs by {gap:.2g} (accepted {accepted:.0e})"
@@ -230,7 +245,13 @@ class _Sweep:
         self.advance(len(members))
 
     def _run_whole(self, group: range) -> None:
-        """Run the whole model for every edit."""
+        """Run the whole model for every edit, as many prompts at a time as the budget allows."""
+        longest = max(len(self.prompts[item]) for item in group)
+        size = max(1, self.batch_tokens // longest)
+        for start in range(group.start, group.stop, size):
+            self._run_part(range(start, min(start + size, group.stop)))
+
+    def _run_part(self, group: range) -> None:
         prompts = [self.prompts[item] for item in group]
         clean = naive.states(self.model, prompts, self.panel, [])
         self._put_clean(group, clean)

@@ -45,10 +45,7 @@ class Kept:
             "dtype": str(model.dtype),
             "prompts": [[prompt.id, prompt.input_ids] for prompt in prompts],
             "edits": [[_told(edit, hashes) for edit in several] for several in edits],
-            "readouts": {
-                name: [type(readout).__name__, _told(readout, hashes)]
-                for name, readout in panel.readouts.items()
-            },
+            "readouts": {name: _told(readout, hashes) for name, readout in panel.readouts.items()},
         }
         place = folder / digest(what)[:24]
         place.mkdir(parents=True, exist_ok=True)
@@ -82,5 +79,6 @@ def _told(thing: Any, hashes: dict[int, str]) -> Any:
     if isinstance(thing, list | tuple):
         return [_told(part, hashes) for part in thing]
     if hasattr(thing, "__dict__"):
-        return {name: _told(part, hashes) for name, part in sorted(vars(thing).items())}
+        parts = {name: _told(part, hashes) for name, part in sorted(vars(thing).items())}
+        return [type(thing).__name__, parts]
     return thing if isinstance(thing, int | float | str | None) else str(thing)

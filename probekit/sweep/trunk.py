@@ -165,20 +165,28 @@ class Trunk:
 
     def _changes(
         self, packed: Packed, edits: Sequence[Sequence[Edit]], entry: int
-    ) -> Iterator[tuple[Site, Change]]:
-        """Every edit of the members at the places that it reaches, in the order it was given."""
+    ) -> list[tuple[Site, Change]]:
+        """Every edit of the members at the places that it reaches, in the order it was given.
+
+        What the block below the entry hands on is changed at the door of the entry, and so before
+        anything that is done there.
+        """
         of_edit: dict[int, list[int]] = {}
         for n, member in enumerate(packed.members):
             of_edit.setdefault(member.edit, []).append(n)
         of_edit.pop(-1, None)
+        handed: list[tuple[Site, Change]] = []
+        inside: list[tuple[Site, Change]] = []
         for number, own in of_edit.items():
             for edit in edits[number]:
                 where = self._where(packed, own, edit)
-                site = edit.site
-                if site.kind == "resid_post" and site.layer < entry:
-                    edit = at_site(edit, Site("resid_pre", site.layer + 1))
-                if len(where.rows):
-                    yield edit.site, edit.change(self.model.sites, where)
+                if not len(where.rows):
+                    continue
+                site, below = edit.site, edit.site.layer < entry
+                edit = at_site(edit, Site("resid_pre", site.layer + 1)) if below else edit
+                change = edit.change(self.model.sites, where)
+                (handed if below else inside).append((edit.site, change))
+        return handed + inside
 
     def _where(self, packed: Packed, own: Sequence[int], edit: Edit) -> Where:
         found: list[tuple[int, int, int, int]] = []
