@@ -29,8 +29,8 @@ from probekit.report import headline_table
 from probekit.report.markup import Html, joined, tag
 from probekit.runs import RESULTS, atomic_write, write_json
 
-PROBED = ("vignettes", "minimal_pairs")
-CHANGED = ("vignettes", "minimal_pairs")
+PARTS = ("probe", "patch", "ablate")
+SETS = ("vignettes", "minimal_pairs")
 STYLE = "body{font:16px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
 STYLE += "table{border-collapse:collapse;font-size:14px}td,th{padding:.2rem .6rem;text-align:left}"
 
@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--foreign", type=Path, help="the paper's own stimuli, if you have them")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--sets", nargs="+", default=SETS, help="stimuli that are patched")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -64,23 +66,22 @@ def run(model: Model, given: argparse.Namespace, out: Path, bars: Progress) -> A
 
     sizes = Sizes(seed=given.seed)
     extra = [StimulusSet.load(given.foreign)] if given.foreign else []
-    sets = [*map(StimulusSet.load, PROBED), *extra]
-    options = Options(sites=("resid_post",), template=Template.load("feeling"), seed=given.seed)
-    yield "Probes", run_probing(model, sets, out / "probe", options, progress=progress)
-    for stimuli in [*map(StimulusSet.load, CHANGED), *extra]:
-        folder = out / f"patch-{stimuli.name}"
-        patching = Patching(sizes=sizes)
-        yield (
-            f"Patching: {stimuli.name}",
-            run_patching(model, stimuli, folder, patching, progress=progress),
-        )
-    for stimuli in [StimulusSet.load("vignettes"), *extra]:
-        folder = out / f"ablate-{stimuli.name}"
-        ablation = Ablation(methods=("zero", "mean"), sizes=sizes)
-        yield (
-            f"Knockout: {stimuli.name}",
-            run_ablation(model, stimuli, folder, ablation, progress=progress),
-        )
+    sets = [*map(StimulusSet.load, given.sets), *extra]
+    if "probe" in given.parts:
+        template = Template.load("feeling")
+        options = Options(sites=("resid_post",), template=template, seed=given.seed)
+        yield "Probes", run_probing(model, sets, out / "probe", options, progress=progress)
+    for stimuli in sets if "patch" in given.parts else []:
+        folder, patching = out / f"patch-{stimuli.name}", Patching(sizes=sizes)
+        run_patching(model, stimuli, folder, patching, progress=progress)
+        yield f"Patching: {stimuli.name}", folder
+    # Aligned pairs are for patching; what a unit is needed for is asked on whole texts.
+    for stimuli in sets if "ablate" in given.parts else []:
+        if stimuli.name != "minimal_pairs":
+            folder = out / f"ablate-{stimuli.name}"
+            ablation = Ablation(methods=("zero", "mean"), sizes=sizes)
+            run_ablation(model, stimuli, folder, ablation, progress=progress)
+            yield f"Knockout: {stimuli.name}", folder
 
 
 def gather(out: Path, parts: list[tuple[str, Path]]) -> None:

@@ -4,15 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from probekit.ablation import Ablation, run_ablation
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
     from probekit.crossval import cross_validate
+    from probekit.edits import Add, Clamp, Edit, ProjectOut, Scale, Set, Zero
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.models import Model, load_model
+    from probekit.patching import Patching, run_patching
     from probekit.probes import LayerProbes, LayerRegression
     from probekit.probing import Options, run_probing
     from probekit.prompts import TEMPLATES, Template
+    from probekit.readouts import LabelLogits, NextTokenKL, Projection, Top1, probe_score
     from probekit.report import write_report
     from probekit.sites import KINDS, Site
     from probekit.stimuli import StimulusSet, Taxonomy, TestSplitWarning
@@ -20,6 +24,22 @@ if TYPE_CHECKING:
     from probekit.tasks import Task, tasks_of
 
 _HOME = {
+    "Ablation": "ablation",
+    "run_ablation": "ablation",
+    "Add": "edits",
+    "Clamp": "edits",
+    "Edit": "edits",
+    "ProjectOut": "edits",
+    "Scale": "edits",
+    "Set": "edits",
+    "Zero": "edits",
+    "Patching": "patching",
+    "run_patching": "patching",
+    "LabelLogits": "readouts",
+    "NextTokenKL": "readouts",
+    "Projection": "readouts",
+    "Top1": "readouts",
+    "probe_score": "readouts",
     "capture": "activations",
     "text_baselines": "baselines",
     "token_surprisals": "baselines",
@@ -49,24 +69,40 @@ _HOME = {
 __all__ = [
     "KINDS",
     "TEMPLATES",
+    "Ablation",
     "ActivationStore",
     "Activations",
+    "Add",
+    "Clamp",
+    "Edit",
+    "LabelLogits",
     "LayerProbes",
     "LayerRegression",
     "Model",
+    "NextTokenKL",
     "Options",
+    "Patching",
+    "ProjectOut",
+    "Projection",
+    "Scale",
+    "Set",
     "Site",
     "StimulusSet",
     "Task",
     "Taxonomy",
     "Template",
     "TestSplitWarning",
+    "Top1",
     "UserError",
+    "Zero",
     "capture",
     "cross_validate",
     "grouped_folds",
     "load_model",
     "permute_labels",
+    "probe_score",
+    "run_ablation",
+    "run_patching",
     "run_probing",
     "tasks_of",
     "text_baselines",

@@ -4,18 +4,20 @@
 2. `resid_mid = resid_pre + attn_out` and `resid_post = resid_mid + mlp_out` (parallel blocks:
    `resid_post = resid_pre + attn_out + mlp_out`), in every layer.
 3. `resid_post` of a layer is `resid_pre` of the next.
+4. What is written to `resid_mid` goes on in the stream: 2 holds with it written.
 
 A model that fails is refused: its sites would be named wrongly. Not checked: that the adapter's
 `o` and `out` modules are the ones that write to the stream (the parity tests do that).
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from probekit.errors import UserError
-from probekit.hooks import reading
+from probekit.hooks import reading, writing
 from probekit.sites import Site
 
 if TYPE_CHECKING:
@@ -31,24 +33,8 @@ def validate(model: "Model") -> None:
     Raises:
         UserError: an identity fails; names the layer, the identity and the difference.
     """
-    vocabulary = int(model.config.vocab_size)
-    first = [token % vocabulary for token in range(11, 18)]
-    ids = torch.tensor([first, [*first[:-1], 29 % vocabulary]], device=model.device)
-    positions = torch.arange(len(first), device=model.device).expand(2, -1)
-    wanted = [k for k in model.sites.kinds if k not in ("z", "mlp_post")]
-    values: dict[Site, Tensor] = {}
-
-    def keep(site: Site, value: Tensor) -> None:
-        values[site] = value if value.dtype == torch.float64 else value.float()
-
-    with torch.no_grad(), reading(model.sites, model.sites.expand(wanted), keep):
-        model.hf.base_model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            position_ids=positions,
-            use_cache=False,
-        )
     tolerance = TOLERANCE.get(model.dtype, 1e-9)
+    values = _read(model, [kind for kind in model.sites.kinds if kind not in ("z", "mlp_post")])
     top = values[Site("resid_post", model.n_layers - 1)]
     if not _difference(top[0, :-1], top[1, :-1]) <= tolerance:
         raise UserError(
@@ -56,21 +42,52 @@ def validate(model: "Model") -> None:
         )
     for layer in range(model.n_layers):
         _check_layer(model, values, layer, tolerance)
+    if "resid_mid" in model.sites.kinds:
+        middle = Site("resid_mid", 0)
+        with writing(model.sites, [(middle, lambda value: value * 1.5)]):
+            written = _read(model, ["resid_mid", "mlp_out", "resid_post"])
+        kept = {site: value for site, value in written.items() if site.layer == 0}
+        _check_layer(model, kept, 0, tolerance)
+
+
+def _read(model: "Model", kinds: Sequence[str]) -> dict[Site, Tensor]:
+    """Sites of two short sentences that differ in their last token."""
+    vocabulary = int(model.config.vocab_size)
+    first = [token % vocabulary for token in range(11, 18)]
+    ids = torch.tensor([first, [*first[:-1], 29 % vocabulary]], device=model.device)
+    positions = torch.arange(len(first), device=model.device).expand(2, -1)
+    values: dict[Site, Tensor] = {}
+
+    def keep(site: Site, value: Tensor) -> None:
+        values[site] = value if value.dtype == torch.float64 else value.float()
+
+    with torch.no_grad(), reading(model.sites, model.sites.expand(kinds), keep):
+        model.hf.base_model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            position_ids=positions,
+            use_cache=False,
+        )
+    return values
 
 
 def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, tolerance: float) -> None:
     at = {site.kind: value for site, value in values.items() if site.layer == layer}
     device = at["resid_post"].device
     at = {kind: value.to(device) for kind, value in at.items()}
-    middle = at["resid_pre"] + at["attn_out"]
-    pairs = {
-        "resid_pre + attn_out + mlp_out = resid_post": (middle + at["mlp_out"], at["resid_post"])
-    }
+    pairs = {}
     if "resid_mid" in at:
-        pairs["resid_pre + attn_out = resid_mid"] = (middle, at["resid_mid"])
-    if layer:
-        below = values[Site("resid_post", layer - 1)].to(device)
-        pairs["resid_pre = resid_post of the layer below"] = (below, at["resid_pre"])
+        after = at["resid_mid"] + at["mlp_out"]
+        pairs["resid_mid + mlp_out = resid_post"] = (after, at["resid_post"])
+    if "resid_pre" in at:  # Not where resid_mid is written to: then only what follows it holds.
+        middle = at["resid_pre"] + at["attn_out"]
+        whole = (middle + at["mlp_out"], at["resid_post"])
+        pairs["resid_pre + attn_out + mlp_out = resid_post"] = whole
+        if "resid_mid" in at:
+            pairs["resid_pre + attn_out = resid_mid"] = (middle, at["resid_mid"])
+        if layer:
+            below = values[Site("resid_post", layer - 1)].to(device)
+            pairs["resid_pre = resid_post of the layer below"] = (below, at["resid_pre"])
     for identity, (left, right) in pairs.items():
         if not (difference := _difference(left, right)) <= tolerance:
             raise UserError(

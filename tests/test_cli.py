@@ -42,7 +42,7 @@ def test_help_answers_within_a_second_of_work():
 def test_help_names_every_command(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("models", "fetch", "probe", "capture"))
+    assert all(name in shown for name in ("models", "fetch", "probe", "capture", "patch", "ablate"))
 
 
 def test_models_lists_bundled_models_and_the_cache(capsys, tmp_path, monkeypatch):
@@ -64,6 +64,10 @@ def test_models_lists_bundled_models_and_the_cache(capsys, tmp_path, monkeypatch
         (["probe", DEFAULT, "--no-such-option"], "--no-such-option"),
         (["probe", DEFAULT, "--device", "quantum"], "device"),
         (["probe", DEFAULT, "--dtype", "int3"], "dtype"),
+        (["patch", DEFAULT, "--sites", "resid_middle"], "unknown site"),
+        (["patch", DEFAULT, "--stimuli", "complex_neutral"], "fewer than two emotions"),
+        (["ablate", DEFAULT, "--units", "circuits"], "unknown kind of unit"),
+        (["ablate", DEFAULT, "--positions", "first"], "unknown positions"),
         (["no-such-command"], "no-such-command"),
     ],
 )

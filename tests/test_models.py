@@ -311,3 +311,12 @@ def test_real_capture_equals_hidden_states_below_the_last_layer(real):
     torch.testing.assert_close(
         real.hf.base_model.norm(top), states[-1][0, -1], rtol=1e-4, atol=1e-3
     )
+
+
+def test_a_model_whose_stream_ignores_what_is_written_is_refused():
+    """A block that keeps a copy of its stream would make every edit of resid_mid a no-op."""
+    hf = network("llama")
+    norm = hf.model.layers[0].post_attention_layernorm
+    norm.register_forward_pre_hook(lambda _, args: (args[0].clone(), *args[1:]), prepend=True)
+    with pytest.raises(UserError, match=r"resid_mid \+ mlp_out = resid_post"):
+        from_parts(hf, tokenizer(), "copying")
