@@ -1,8 +1,9 @@
 """Activation patching with its controls: whose state, put where, moves which read-out.
 
 The state of another text's last token is put in the place of a text's own, at every layer and
-site. Sources: a text of the same emotion, of another one, the neutral control of the same
-scenario, a random vector of equal length, the text's own state at another position; and none.
+site. Sources: a text of the same emotion, of another one (also from the other keyword arm), the
+neutral control of the same scenario, a random vector of equal length, the text's own state at
+another position; and none.
 Every source is measured by the same figures, so base rates and placebos stand in the same table.
 
 - `source_shift`: change of the log-odds of the source's emotion among the emotion words (for
@@ -51,7 +52,7 @@ from probekit.sweep import Swept
 from probekit.tasks import NEUTRAL
 
 CONTROLS = ("neutral", "random", "shuffled")
-COMPARED = {"random": ("same", "other", "partner", "neutral"), "same": ("other",)}
+COMPARED = {"random": ("same", "other", "across", "partner", "neutral"), "same": ("other",)}
 """Control -> sources that are compared with it, text by text."""
 PARTS = ("changed", "after", "readout")
 """Parts of an aligned pair. Tokens before the first change are the same in both: no patch there."""
@@ -138,11 +139,17 @@ class _LastToken:
                 "neutral": self._draw(self.targets, lambda t, s: s != t),
             }
         emotion = self.subject.emotion
-        return {
+        donors = {
             "same": self._draw(pool, lambda t, s: emotion[s] == emotion[t] and s != t),
             "other": self._draw(pool, lambda t, s: emotion[s] != emotion[t]),
             "neutral": self._partners(NEUTRAL),
         }
+        if others := [arm for arm in self.subject.arms if arm != self._emotional]:
+            # Of the emotion that "other" has, so that one figure speaks of both.
+            wanted = dict(zip(self.targets, emotion[donors["other"]], strict=True))
+            pool = self.subject.rows(others[0], learned=False)
+            donors["across"] = self._draw(pool, lambda t, s: emotion[s] == wanted[t])
+        return donors
 
     @property
     def _emotional(self) -> str:

@@ -17,7 +17,14 @@ from probekit import stats
 from probekit.ablation import Ablation, run_ablation
 from probekit.causal import Sizes, Subject, log_odds, norm_matched, spoken
 from probekit.errors import UserError
-from probekit.patching import Patching, aligned_pairs, run_patching, shifts, token_states
+from probekit.patching import (
+    Patching,
+    _LastToken,
+    aligned_pairs,
+    run_patching,
+    shifts,
+    token_states,
+)
 from probekit.runs import read_json
 from probekit.sites import Site
 from probekit.stimuli import StimulusSet
@@ -28,7 +35,7 @@ PLACES = ("roof", "house", "letter", "name", "home", "tear", "café", "rain")
 SIZES = Sizes(bootstraps=50, permutations=99)
 
 
-def write_set(folder: Path, *, splits: bool = True, neutral: bool = True) -> StimulusSet:
+def write_set(folder: Path, *, splits: bool = True, rich: bool = False) -> StimulusSet:
     """24 scenarios of three emotions, each with a neutral text that differs in one word."""
     words = {"joy": "smiled", "fear": "empty", "anger": "nobody"}
     path = folder / "tiny_set.csv"
@@ -37,12 +44,13 @@ def write_set(folder: Path, *, splits: bool = True, neutral: bool = True) -> Sti
         writer.writerow(["id", "text", "arm", "emotion", "scenario", "pair", "split"])
         for n, (place, emotion) in enumerate(itertools.product(PLACES, EMOTIONS)):
             split = ("test" if n % 8 >= 4 else "dev") if splits else ""
-            common = [f"s{n}", f"p{n}", split]
+            common = [f"s{n}", "" if rich else f"p{n}", split]
             text = f"the {place} was {words[emotion]} when she came, rain on row {n}"
             writer.writerow([f"e{n}", text, "keyword_free", emotion, *common])
-            if neutral:
-                plain = text.replace(words[emotion], "held")
-                writer.writerow([f"n{n}", plain, "neutral", "neutral", *common])
+            plain = text.replace(words[emotion], "held")
+            writer.writerow([f"n{n}", plain, "neutral", "neutral", *common])
+            if rich:
+                writer.writerow([f"r{n}", f"{text}, {emotion}", "keyword_rich", emotion, *common])
     return StimulusSet.load(path)
 
 
@@ -105,6 +113,23 @@ def test_every_source_stands_beside_its_controls_at_every_layer(patched):
     assert chosen(rows, metric="flip", source="none"), "base rates stand in the same table"
     assert {r["metric"] for r in chosen(rows, condition="baseline")} >= {"top1", "flip"}
     assert len(chosen(rows, site="z", metric="source_shift", method="")) == 2 * 2 * 12
+
+
+def test_a_patch_across_arms_brings_the_same_emotion_from_the_other_arm(tmp_path):
+    model, stimuli = build("llama"), write_set(tmp_path, rich=True)
+    options = Patching(sites=("resid_post",), sizes=SIZES)
+    run_patching(model, stimuli, tmp_path / "run", options)
+    rows = results(tmp_path / "run")
+    for arm in ("keyword_free", "keyword_rich"):
+        found = chosen(rows, target=arm, source="across", metric="source_shift", method="")
+        assert [r["layer"] for r in found] == ["0", "1", "2"]
+        assert all(r["condition"] == "patch" for r in found)
+    subject = Subject(model, stimuli, SIZES, lambda *_: None)
+    targets = subject.rows("keyword_free", learned=False)
+    donors = _LastToken(subject, "keyword_free", targets, options, tmp_path / "kept").donors
+    assert set(subject.arm[donors["across"]]) == {"keyword_rich"}
+    assert (subject.emotion[donors["across"]] == subject.emotion[donors["other"]]).all()
+    assert (subject.scenario[donors["across"]] != subject.scenario[targets]).all()
 
 
 def test_a_difference_from_random_is_the_difference_of_the_two_rows(patched):

@@ -65,6 +65,7 @@ PROBING = (
 
 SOURCES = {
     "other": "a text of another emotion",
+    "across": "a text of that other emotion from the other keyword arm",
     "same": "another text of the same emotion",
     "partner": "the emotional text of the same scenario",
     "neutral": "a neutral text",
