@@ -125,16 +125,17 @@ def lead(effects: Effects) -> str:
 
 
 def _counted(transfer: Transfer) -> str:
-    outside, inside = transfer.raised(inside=False), transfer.raised(inside=True)
+    outside, inside = transfer.moved(inside=False), transfer.moved(inside=True)
+    raises, above = ("raises", "above") if transfer.sign > 0 else ("lowers", "below")
     text = (
-        f"{SOURCES.get(transfer.source, transfer.source)} raises the log-odds of "
+        f"{SOURCES.get(transfer.source, transfer.source)} {raises} the log-odds of "
         f"{MOVED[transfer.metric]}, and more than a random vector does, at {outside + inside} of "
         f"{transfer.tested} layers (q < .05)"
     )
     if outside + inside:
         text += f", {outside or 'none'} of them before the trivial bound"
-    if transfer.only_above:
-        text += f"; at {transfer.only_above} more it is above that vector, but not above 0"
+    if more := transfer.only_beyond:
+        text += f"; at {more} more it is {above} that vector, but not {above} 0"
     return text
 
 
@@ -179,10 +180,11 @@ def verdict(transfer: Transfer) -> str:
         return "Without the paired difference from a random vector, nothing is claimed."
     if not transfer.tested:
         return "The difference has no q in this run, so nothing is claimed."
-    if outside := transfer.raised(inside=False):
+    if outside := transfer.moved(inside=False):
         layers = "one layer" if outside == 1 else f"{outside} layers"
-        return f"So {kind} transfers, at {layers} before the trivial bound."
-    if transfer.raised(inside=True):
+        what = "transfers" if transfer.sign > 0 else "is taken away"
+        return f"So {kind} {what}, at {layers} before the trivial bound."
+    if transfer.moved(inside=True):
         return f"Only within the trivial bound: no transfer of {kind} is shown."
     return f"No transfer of {kind} is shown."
 

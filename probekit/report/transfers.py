@@ -75,32 +75,37 @@ class Transfer:
         """Layers with a q of the difference from a random vector."""
         return sum(line.q is not None for line in self.above.values())
 
-    def raised(self, *, inside: bool) -> int:
-        """At how many layers the effect is above 0, and above a random vector's at q < .05.
+    @property
+    def sign(self) -> int:
+        """-1 for a neutral text, which is to take reception away; else 1."""
+        return -1 if _takes_away(self.source, self.arm, self.metric) else 1
 
-        A random vector may lower the figure: what is only above that has moved nothing.
+    def moved(self, *, inside: bool) -> int:
+        """At how many layers the effect goes the asked way, and further than a random vector's.
+
+        The first by its interval, the second at q < .05. A random vector may itself move the
+        figure: what only differs from that has moved nothing.
 
         Args:
             inside: count those within the trivial bound, or those before it.
         """
         return sum(
-            figure_of(self.lines.get(layer)).side == 1
-            for layer in self._above_random
+            figure_of(self.lines.get(layer)).side == self.sign
+            for layer in self._beyond_random
             if (layer >= self.effects.bound) == inside
         )
 
     @property
-    def only_above(self) -> int:
-        """At how many layers the effect is above a random vector's, but not above 0."""
-        moved = self.raised(inside=True) + self.raised(inside=False)
-        return len(self._above_random) - moved
+    def only_beyond(self) -> int:
+        """At how many layers the effect differs so from a random vector's, but not from 0."""
+        return len(self._beyond_random) - self.moved(inside=True) - self.moved(inside=False)
 
     @property
-    def _above_random(self) -> list[int]:
+    def _beyond_random(self) -> list[int]:
         return [
             layer
             for layer, line in self.above.items()
-            if line.q is not None and line.q < ALPHA and (line.estimate.value or 0) > 0
+            if line.q is not None and line.q < ALPHA and (line.estimate.value or 0) * self.sign > 0
         ]
 
 
@@ -150,4 +155,4 @@ def questions(effects: Effects, metric: str) -> list[Transfer]:
 
 def _idle(transfer: Transfer) -> bool:
     """Reception has nothing to gain from one emotional text in another's place."""
-    return (transfer.source, transfer.metric) == ("other", RECEPTION)
+    return transfer.metric == RECEPTION and transfer.source in ("other", "across")
