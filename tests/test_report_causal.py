@@ -171,6 +171,25 @@ def test_a_random_vector_that_lowers_the_figure_makes_no_transfer_of_nothing(tmp
     assert "No transfer of category is shown." in text
 
 
+@pytest.mark.parametrize(("sign", "said"), [(-1, "is taken away, at 4 layers"), (1, "No transfer")])
+def test_a_neutral_text_is_to_take_reception_away(tmp_path, sign, said):
+    place = {"set": "vignettes", "split": "test", "target": "keyword_free", "position": "last"}
+    place |= {"site": "resid_post", "task": "reception", "metric": "reception_shift"}
+    rows = []
+    for layer in range(N_LAYERS):
+        for source in ("neutral", "random"):
+            own = {**place, "layer": layer, "source": source, "condition": "control"}
+            moved = 0.5 * sign if source == "neutral" and layer >= 2 else 0.0
+            rows.append({**own, **around(moved)})
+        above = {"method": "above_random", "source": "neutral", "condition": "control"}
+        q = 0.01 if layer >= 2 else 0.9
+        moved = 0.5 * sign if layer >= 2 else 0.0
+        rows.append({**place, "layer": layer, **above, "p": q, "q": q, **around(moved)})
+    text = text_of(write_run(tmp_path / "run", "patch", rows))
+    assert "a neutral text lowers the log-odds of “emotional”" in text
+    assert said in text
+
+
 def test_the_difference_from_the_same_emotion_is_said_where_it_is_given(tmp_path):
     rows = list(patch_rows())
     rows += [
