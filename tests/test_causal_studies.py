@@ -17,14 +17,9 @@ from probekit import stats
 from probekit.ablation import Ablation, run_ablation
 from probekit.causal import Sizes, Subject, log_odds, norm_matched, spoken
 from probekit.errors import UserError
-from probekit.patching import (
-    Patching,
-    _LastToken,
-    aligned_pairs,
-    run_patching,
-    shifts,
-    token_states,
-)
+from probekit.patching import Patching, aligned_pairs, run_patching, shifts
+from probekit.patching.last_token import LastToken
+from probekit.patching.pairs import token_states
 from probekit.runs import read_json
 from probekit.sites import Site
 from probekit.stimuli import StimulusSet
@@ -126,7 +121,9 @@ def test_a_patch_across_arms_brings_the_same_emotion_from_the_other_arm(tmp_path
         assert all(r["condition"] == "patch" for r in found)
     subject = Subject(model, stimuli, SIZES, lambda *_: None)
     targets = subject.rows("keyword_free", learned=False)
-    donors = _LastToken(subject, "keyword_free", targets, options, tmp_path / "kept").donors
+    donors = LastToken(
+        subject, "keyword_free", targets, ["resid_post"], False, tmp_path / "kept"
+    ).donors
     assert set(subject.arm[donors["across"]]) == {"keyword_rich"}
     assert (subject.emotion[donors["across"]] == subject.emotion[donors["other"]]).all()
     assert (subject.scenario[donors["across"]] != subject.scenario[targets]).all()

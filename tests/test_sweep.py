@@ -724,6 +724,25 @@ def test_want_of_memory_for_one_member_is_told(monkeypatch):
         sweep(model, model.encode(TEXTS), mixed(model), labels_of(model))
 
 
+def test_a_group_too_large_for_memory_is_run_in_halves(monkeypatch):
+    model = build("llama")
+    prompts, edits, readouts = model.encode(TEXTS), mixed(model), readouts_of(model)
+    whole = sweep(model, prompts, edits, readouts)
+    own, refused = Trunk._read_prompts, []
+
+    def scarce(self, group, entries):
+        if len(group) > 2:
+            refused.append(len(group))
+            raise torch.OutOfMemoryError("no room")
+        own(self, group, entries)
+
+    monkeypatch.setattr(Trunk, "_read_prompts", scarce)
+    halved = sweep(model, prompts, edits, readouts)
+    assert refused == [6, 3, 3]
+    assert halved.shared
+    assert_same(halved, whole)
+
+
 def test_another_error_is_not_taken_for_memory(monkeypatch):
     model = build("llama")
     device = Scarce(monkeypatch, 0, RuntimeError("the sizes do not match"))
@@ -767,7 +786,7 @@ def test_a_killed_sweep_goes_on_where_it_was(monkeypatch, tmp_path):
     runs = Counting(monkeypatch, Trunk, "run")
     whole = sweep(model, prompts, edits, readouts, keep=tmp_path / "whole", **KEPT)
     total = len(runs.calls)
-    assert total == len(parts(tmp_path / "whole")) > 10
+    assert total + 1 == len(parts(tmp_path / "whole")) > 10, "every part, and the unedited pass"
     assert_same(whole, sweep(model, prompts, edits, readouts, **KEPT), 0.0)
 
     here, folder = Path(__file__).parent, tmp_path / "killed"
@@ -791,12 +810,14 @@ def test_a_killed_sweep_goes_on_where_it_was(monkeypatch, tmp_path):
 
     runs.calls.clear()
     resumed = sweep(model, prompts, edits, readouts, keep=folder, **KEPT)
-    assert len(runs.calls) == total - len(finished), "no finished part is done again"
+    assert len(runs.calls) == total + 1 - len(finished), "no finished part is done again"
     assert_same(resumed, whole, 1e-6)
     assert finished.items() <= parts(folder).items(), "no finished part is written again"
     runs.calls.clear()
+    passes = Counting(monkeypatch, Trunk, "_body")
     assert_same(sweep(model, prompts, edits, readouts, keep=folder, **KEPT), resumed, 0.0)
     assert not runs.calls
+    assert not passes.calls, "what is finished needs no pass at all"
 
 
 def test_parts_of_the_whole_model_are_kept_too(monkeypatch, tmp_path):

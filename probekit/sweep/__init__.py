@@ -27,7 +27,7 @@ from probekit.readouts import Readout
 from probekit.runs import Progress, counting
 from probekit.sweep import naive
 from probekit.sweep.kept import Kept, Key
-from probekit.sweep.packing import ROW_TOKENS, Member, chunks, pack
+from probekit.sweep.packing import ROW_TOKENS, Member, Tails, chunks, pack
 from probekit.sweep.panel import Panel, States
 from probekit.sweep.trunk import Trunk, bytes_of
 from probekit.validation import TOLERANCE
@@ -143,13 +143,28 @@ class _Sweep:
         ]
         entries = sorted({member.entry for member in members})
         for group in self._groups(len(entries)):
-            own = [member for member in members if member.item in group]
-            reason = self._run_group(group, own, entries) if share and self.shared else "as asked"
+            reason = "as asked"
+            if share and self.shared:
+                reason = self._run_halved(group, members, entries)
+                self.notes += [f"nothing was shared: {reason}"] if reason else []
             if reason:
-                if share and self.shared:
-                    self.notes.append(f"nothing was shared: {reason}")
                 self.shared = False
                 self._run_whole(group)
+
+    def _run_halved(
+        self, group: range, members: list[Member], entries: Sequence[int]
+    ) -> str | None:
+        """Run a group; where memory does not suffice for its prompts, the halves of it."""
+        own = [member for member in members if member.item in group]
+        try:
+            return self._run_group(group, own, entries)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or len(group) == 1:
+                raise
+        half = group.start + len(group) // 2
+        parts = (range(group.start, half), range(half, group.stop))
+        reasons = [self._run_halved(part, members, entries) for part in parts]
+        return next((reason for reason in reasons if reason), None)
 
     def _member(self, number: int, item: int) -> Member:
         """Where an edit begins in a prompt: its first token and its first layer."""
@@ -185,9 +200,13 @@ class _Sweep:
         """Run a group with a shared prefix; a reason where the architecture does not allow it."""
         prompts = [self.prompts[item] for item in group]
         local = [Member(m.edit, m.item - group.start, m.start, m.entry) for m in members]
+        tails = Tails.of(prompts, self.panel.branch_tokens)
+        parts = chunks(local, tails, self.model.n_layers, self.batch_tokens)
+        if self._restored(group, parts):
+            return None
         try:
             first = min(member.start for member in members)
-            trunk = Trunk(self.model, prompts, self.panel, entries, first, group.start)
+            trunk = Trunk(self.model, prompts, tails, self.panel, entries, first, group.start)
             if reason := self._differs(trunk, entries[0]):
                 return reason
         except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError) as error:
@@ -196,9 +215,23 @@ class _Sweep:
             said = str(error).strip().splitlines() or ["no word of why"]
             return f"{type(error).__name__}: {said[0][:120]}"
         self._put_clean(group, trunk.clean)
-        for part in chunks(local, trunk.tails, self.model.n_layers, self.batch_tokens):
+        for part in parts:
             self._run_chunk(trunk, part)
         return None
+
+    def _restored(self, group: range, parts: Sequence[Sequence[Member]]) -> bool:
+        """Whether every part of a group was kept, and then put in: no pass is needed."""
+        if not self.kept:
+            return False
+        clean = self.kept.read(_clean_key(group))
+        found = [self.kept.read(_part_key(group, part)) for part in parts]
+        if clean is None or any(figures is None for figures in found):
+            return False
+        for name, value in clean.items():
+            self.clean[name][group.start : group.stop] = value
+        for part, figures in zip(parts, found, strict=True):
+            self._put(part, figures or {}, group.start)
+        return True
 
     def _differs(self, trunk: Trunk, entry: int) -> str | None:
         """Whether prompts run unchanged through the shared machinery come out as they should.
@@ -228,9 +261,9 @@ class _Sweep:
 
     def _run_chunk(self, trunk: Trunk, members: list[Member]) -> None:
         """Figures of a chunk, halved for want of memory."""
-        key = (trunk.base, len(trunk.tails.lengths), members[0], len(members))
+        group = range(trunk.base, trunk.base + len(trunk.tails.lengths))
         try:
-            figures = self._kept(key, lambda: trunk.run(members, self.edits))
+            figures = self._kept(_part_key(group, members), lambda: trunk.run(members, self.edits))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or len(members) == 1:
                 raise
@@ -238,8 +271,11 @@ class _Sweep:
             self._run_chunk(trunk, members[:half])
             self._run_chunk(trunk, members[half:])
             return
+        self._put(members, figures, trunk.base)
+
+    def _put(self, members: Sequence[Member], figures: Mapping[str, Floats], base: int) -> None:
         rows = [member.edit for member in members]
-        items = [member.item + trunk.base for member in members]
+        items = [member.item + base for member in members]
         for name, value in figures.items():
             self.values[name][rows, items] = value
         self.advance(len(members))
@@ -267,8 +303,9 @@ class _Sweep:
             self.advance(len(group))
 
     def _put_clean(self, group: range, clean: States) -> None:
-        for name, value in self.panel.read(clean, clean).items():
-            self.clean[name][group.start : group.stop] = value.double().cpu()
+        figures = self._kept(_clean_key(group), lambda: self.panel.read(clean, clean))
+        for name, value in figures.items():
+            self.clean[name][group.start : group.stop] = value
 
     def _kept(self, key: Key, make: Callable[[], dict[str, Tensor]]) -> dict[str, Floats]:
         """Figures of a part, from disk where they were kept."""
@@ -278,3 +315,12 @@ class _Sweep:
             if self.kept:
                 self.kept.write(key, figures)
         return figures
+
+
+def _part_key(group: range, members: Sequence[Member]) -> Key:
+    """What a finished part is kept under."""
+    return (group.start, len(group), members[0], len(members))
+
+
+def _clean_key(group: range) -> Key:
+    return (group.start, len(group), Member(-1, -1, 0, 0), 0)

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from probekit.prompts import Encoded
+
 ROW_TOKENS = 128
 """Tokens side by side in a row: enough for the matrix products, few for the mask."""
 CALL_TOKENS = 40
@@ -45,6 +47,16 @@ class Tails:
     lengths: Sequence[int]
     branch: Ints
     depth: Ints
+
+    @classmethod
+    def of(cls, prompts: Sequence[Encoded], appended: Sequence[tuple[int, int, int]]) -> "Tails":
+        """From prompts and the branches' tokens: id, branch and depth of each."""
+        return cls(
+            [(*prompt.input_ids, *(token for token, _, _ in appended)) for prompt in prompts],
+            [len(prompt) for prompt in prompts],
+            np.array([branch for _, branch, _ in appended], np.int64),
+            np.array([depth for _, _, depth in appended], np.int64),
+        )
 
     def size(self, member: Member) -> int:
         """Number of tokens that a member runs."""

@@ -22,7 +22,7 @@ class Trunk:
     """One unedited pass over a group of prompts, and members run from its stored values.
 
     Args:
-        prompts: the group, together in memory.
+        prompts: the group, together in memory; `tails` are their tokens and branches.
         entries: layers from whose start members will run.
         first: the first token whose stream is kept.
         base: number of the first prompt among those that the edits speak of.
@@ -35,21 +35,16 @@ class Trunk:
         self,
         model: Model,
         prompts: Sequence[Encoded],
+        tails: Tails,
         panel: Panel,
         entries: Sequence[int],
         first: int,
         base: int = 0,
     ) -> None:
         self.model, self.panel, self.first, self.base = model, panel, first, base
-        appended = panel.branch_tokens
-        self.tails = Tails(
-            [(*prompt.input_ids, *(token for token, _, _ in appended)) for prompt in prompts],
-            [len(prompt) for prompt in prompts],
-            np.array([branch for _, branch, _ in appended], np.int64),
-            np.array([depth for _, _, depth in appended], np.int64),
-        )
+        self.tails = tails
         self._read_prompts(prompts, entries)
-        if appended:
+        if len(tails.branch):
             self._read_branches(entries)
 
     @torch.no_grad()
