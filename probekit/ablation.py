@@ -4,8 +4,9 @@ Units are ranked on one half of the texts (dev) and measured on the other (test)
 of many is not reported with its luck. Beside every unit stands the same unit replaced by a random
 vector of equal length, and beside the best k together, k random units of the same kind, 20 times.
 
-- `own_label`: change of the log-odds of the text's own emotion among the emotion words; emotions
-  are balanced, so a unit that only pushes one word has none. Negative: the unit helps.
+- `own_label`: change of the log-odds of the text's own emotion among the emotion words. Emotions
+  are balanced, so what only pushes one word nearly cancels; what flattens or sharpens all of them
+  does not, and shows in the random control too. Negative: the unit helps.
 - `reception_shift`: change of the log-odds "emotional" of a probe at the last block.
 - `top1_changed`: share of texts whose first emotion word changes. `kl`: of the next token, nats.
 """

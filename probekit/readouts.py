@@ -24,11 +24,13 @@ class Seen:
     """What a readout is given of n prompts, `[n, 1 + token, d]`.
 
     At each prompt's last token, then at each token of the readout's branches in their order;
-    `clean` is the same without an edit.
+    `clean` is the same without an edit, once for each item, and `items` says whose is whose
+    (default: one for each of `states`).
     """
 
     states: Tensor
     clean: Tensor
+    items: Tensor | None = None
 
 
 class Readout(ABC):
@@ -208,6 +210,7 @@ class NextTokenKL(Readout):
     def read(self, seen: Seen) -> Tensor:
         now = _log_probabilities(self.head(seen.states[:, 0]))
         was = _log_probabilities(self.head(seen.clean[:, 0]))
+        was = was if seen.items is None else was[seen.items.to(was.device)]
         return (was.exp() * (was - now)).sum(-1, keepdim=True)
 
 

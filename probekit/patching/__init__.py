@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probekit import runs
-from probekit.causal import Row, Sizes, Subject
+from probekit.causal import Sizes, Subject
 from probekit.models import Model
 from probekit.patching.figures import shifts
 from probekit.patching.last_token import LastToken

@@ -54,15 +54,15 @@ class Panel:
         """Token id, branch and depth in it, of every branch token in order."""
         return [(t, b, d) for b, part in enumerate(self.branches) for d, t in enumerate(part)]
 
-    def read(self, states: States, clean: States) -> dict[str, Tensor]:
-        """Figures `[n, column]` of every readout."""
+    def read(self, states: States, clean: States, items: Tensor | None = None) -> dict[str, Tensor]:
+        """Figures `[n, column]` of every readout; `items` are places in `clean`, `[n]`."""
         out: dict[str, Tensor] = {}
         for name, readout in self.readouts.items():
             now, was = states[readout.site], clean[readout.site]
             if readout.branches:
                 places = self._places(readout)
                 now, was = now[:, places], was[:, places]
-            out[name] = readout.read(Seen(now, was))
+            out[name] = readout.read(Seen(now, was, items))
         return out
 
     def _places(self, readout: Readout) -> Tensor:

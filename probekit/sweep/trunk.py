@@ -98,8 +98,7 @@ class Trunk:
         packed = pack(members, self.tails)
         states = self.states(packed, edits)
         items = torch.tensor([member.item for member in members])
-        clean = {place: value[items.to(value.device)] for place, value in self.clean.items()}
-        return self.panel.read(states, clean)
+        return self.panel.read(states, self.clean, items)
 
     @torch.no_grad()
     def states(self, packed: Packed, edits: Sequence[Sequence[Edit]]) -> dict[Site | None, Tensor]:
