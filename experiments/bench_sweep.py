@@ -8,7 +8,8 @@
 *heads*: every head of every layer set to zero at the last token, label readout; seconds for one
 edit of one prompt. A round runs the three one after the other, on the same random tokens, prefix
 and cache forking included; the peers run a sample of the edits (each costs them the same), the
-sweep all of them. Medians of the rounds, and the largest difference of a label's logit.
+sweep all of them. The loop asks the model for the last token's logits alone; TransformerLens makes
+all of them. Medians of the rounds, and the largest difference of a label's logit.
 
 *positions*: a random stream at every position of some layers. A naive run costs T tokens
 x L layers an edit, an exact one the (T - p) x (L - l) that can change: the ceiling is the ratio of
@@ -146,16 +147,16 @@ def heads(model: Model, prompts: list[Encoded], given: argparse.Namespace) -> No
             gaps["hf"] = max(gaps["hf"], float((logits[:, rows].cpu() - ours).abs().max()))
             if bridge is None:
                 continue
-            took, logits = timed(model, tl_hooks, bridge, batch.input_ids[:1], layer, head)
-            seconds["tl"].append(took)
-            gaps["tl"] = max(gaps["tl"], float((logits[rows].cpu() - ours[0]).abs().max()))
+            took, logits = timed(model, tl_hooks, bridge, batch.input_ids, layer, head)
+            seconds["tl"].append(took / len(prompts))
+            gaps["tl"] = max(gaps["tl"], float((logits[:, rows].cpu() - ours).abs().max()))
     mine = statistics.median(seconds["sweep"])
     print(
         f"T={given.tokens}, {len(prompts)} prompts, {len(edits)} edits, {given.rounds} rounds; "
         f"shared: {swept.shared}"
     )
     print(f"  sweep                      {mine * 1e3:9.3f} ms an edit and prompt")
-    for key, name in (("hf", "Hugging Face, batched"), ("tl", "TransformerLens, 1 prompt")):
+    for key, name in (("hf", "Hugging Face, batched"), ("tl", "TransformerLens, batched")):
         if seconds[key]:
             other = statistics.median(seconds[key])
             print(
@@ -176,13 +177,13 @@ def hf_loop(model: Model, batch: Batch, layer: int, head: int, count: int) -> to
 
     handle = module.register_forward_pre_hook(cut)
     try:
-        return model.hf(**batch.inputs(), use_cache=False).logits[:, -1]
+        return model.hf(**batch.inputs(), use_cache=False, logits_to_keep=1).logits[:, -1]
     finally:
         handle.remove()
 
 
 def tl_hooks(bridge: Any, ids: torch.Tensor, layer: int, head: int) -> torch.Tensor:
-    """The same edit of one prompt by TransformerLens's `run_with_hooks`."""
+    """The same edit of all prompts by TransformerLens's `run_with_hooks`: `[prompt, token]`."""
     n_heads = bridge.cfg.n_heads
 
     def cut(value: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
@@ -191,7 +192,7 @@ def tl_hooks(bridge: Any, ids: torch.Tensor, layer: int, head: int) -> torch.Ten
         return value
 
     name = f"blocks.{layer}.attn.hook_z"
-    return bridge.run_with_hooks(ids, fwd_hooks=[(name, cut)])[0, -1]
+    return bridge.run_with_hooks(ids, fwd_hooks=[(name, cut)])[:, -1]
 
 
 def positions(model: Model, prompts: list[Encoded], given: argparse.Namespace) -> None:
@@ -207,7 +208,8 @@ def positions(model: Model, prompts: list[Encoded], given: argparse.Namespace) -
 
     def whole(edit: Edit) -> torch.Tensor:
         with model.edited([edit]):
-            return model.hf(**batch.inputs(), use_cache=False).logits[:, -1][:, rows]
+            out = model.hf(**batch.inputs(), use_cache=False, logits_to_keep=1)
+            return out.logits[:, -1][:, rows]
 
     ours, naive, gap = [], [], 0.0
     for number in range(given.rounds):

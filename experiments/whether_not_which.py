@@ -114,22 +114,21 @@ def answers(folder: Path) -> dict[str, Any]:
 
 
 def patch_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
-    """Layers at which a patch does more than a random vector, by source, arm and figure."""
+    """Layers at which a patch differs from a control, by source, control, arm, figure and site."""
     out: dict[str, Any] = {}
     for row in rows:
-        if row["method"] != "above_random" or row["unit"]:
+        if not row["method"].startswith("above_") or row["unit"]:
             continue
-        key = f"{row['source']} -> {row['target']}, {row['metric']}, {row['site']}"
-        told = out.setdefault(key, {"layers": 0, "survive": 0, "largest": 0.0, "at": None})
+        key = f"{row['source']} {row['method']}, {row['target']}, {row['metric']}, {row['site']}"
+        told = out.setdefault(key, {"layers": 0, "higher": 0, "lower": 0})
         told["layers"] += 1
-        told["survive"] += float(row["q"] or 1) < 0.05
-        if abs(float(row["value"])) > abs(told["largest"]):
-            told |= {"largest": float(row["value"]), "at": int(row["layer"])}
+        if float(row["q"] or 1) < 0.05:
+            told["higher" if float(row["value"]) > 0 else "lower"] += 1
     return out
 
 
 def ablate_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
-    """How many units survive the correction on the test half, by kind, method and figure."""
+    """Units that survive the correction on the test half: against 0, and against random vectors."""
     out: dict[str, Any] = {
         f"{row['source']} {row['metric']}": float(row["value"])
         for row in rows
@@ -137,7 +136,7 @@ def ablate_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
     }
     for row in rows:
         if row["split"] != "dev" and row["q"]:
-            key = f"{row['site']}, {row['method']}, {row['metric']}"
+            key = f"{row['site']}, {row['method']} {row['source']}, {row['metric']}"
             told = out.setdefault(key, {"units": 0, "survive": 0})
             told["units"] += 1
             told["survive"] += float(row["q"]) < 0.05

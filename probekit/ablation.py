@@ -4,6 +4,9 @@ Units are ranked on one half of the texts (dev) and measured on the other (test)
 of many is not reported with its luck. Beside every unit stands the same unit replaced by a random
 vector of equal length, and beside the best k together, k random units of the same kind, 20 times.
 
+With `positions="all"` the text's own tokens are changed (not the first, an attention sink), and
+what replaces a unit is a mean over such tokens.
+
 - `own_label`: change of the log-odds of the text's own emotion among the emotion words. Emotions
   are balanced, so what only pushes one word nearly cancels; what flattens or sharpens all of them
   does not, and shows in the random control too. Negative: the unit helps.
@@ -24,8 +27,9 @@ from probekit.causal import LAST, Floats, Row, Sizes, Subject, adjusted, log_odd
 from probekit.edits import Edit, Operation, ProjectOut, Scale, Set, Zero
 from probekit.errors import UserError, unknown
 from probekit.models import Model
+from probekit.pooling import tokens
 from probekit.runs import Progress
-from probekit.sites import Site
+from probekit.sites import KINDS, Site
 from probekit.stimuli import StimulusSet
 from probekit.sweep import Swept
 
@@ -62,7 +66,7 @@ class Ablation:
     Attributes:
         units: kinds of unit.
         methods: what replaces a unit; "random" is the control and always runs.
-        positions: "last" or "all" tokens.
+        positions: "last" token of the prompt, or "all" of the text's own.
         sizes: template, draws and seed.
     """
 
@@ -146,7 +150,7 @@ class _Study:
     def rows(self, kind: Units) -> list[Row]:
         """Single units on both halves, then the best together on the test half."""
         units = self._units(kind)
-        ranking = self._measure(units, [self._ranking_method], "dev")
+        ranking = self._measure(units, [self._ranking_method(kind)], "dev")
         methods = [m for m in (*self.options.methods, "random") if self._allows(kind, m)]
         measured, shown = units, ranking
         if kind == "neurons":
@@ -182,12 +186,14 @@ class _Study:
         return [Unit((Site("mlp_post", int(n) // width),), int(n) % width) for n in sorted(flat)]
 
     def _allows(self, kind: Units, method: str) -> bool:
-        """A direction is taken out of what a sublayer writes, not of a head or a neuron."""
+        """Whether a method says something of a kind: no direction is taken out of a head."""
+        if method == "random":  # One number has no direction: k random neurons are the control.
+            return kind != "neurons"
         return method != "project" or kind in ("sublayers", "layers")
 
-    @property
-    def _ranking_method(self) -> str:
-        return RANKED_BY if RANKED_BY in self.options.methods else self.options.methods[0]
+    def _ranking_method(self, kind: Units) -> str:
+        allowed = [m for m in self.options.methods if m != "random" and self._allows(kind, m)]
+        return RANKED_BY if RANKED_BY in allowed else [*allowed, "zero"][0]
 
     def _measure(self, units: Sequence[Unit], methods: Sequence[str], half: str) -> "_Measured":
         """Every unit by every method on one half."""
@@ -217,7 +223,9 @@ class _Study:
         return out
 
     def _edits(self, units: Sequence[Unit], method: str, rows: NDArray[np.int64]) -> list[Edit]:
-        where = -1 if self.options.positions == "last" else "all"
+        where: Any = -1
+        if self.options.positions == "all":  # Those that the replacing states are the mean of.
+            where = [tokens(self.subject.prompts[row], "mean") for row in rows]
         return [
             Edit(
                 site,
@@ -241,8 +249,7 @@ class _Study:
             case "mean":
                 return Set.mean(states[learned])
             case "resample":
-                donors = self._rng(4).permutation(self.halves["dev"])
-                return Set.resample(states, np.resize(donors, len(rows)).tolist())
+                return Set.resample(states, self._others(rows))
             case "project":
                 neutral = learned & (self.subject.emotion < 0)
                 emotional = learned & (self.subject.emotion >= 0)
@@ -250,9 +257,14 @@ class _Study:
                     raise UserError("projecting reception out needs neutral texts in the set")
                 return ProjectOut(states[emotional].mean(0) - states[neutral].mean(0))
             case _:
-                return Set(
-                    norm_matched(states[rows], self._rng(5, site.layer, unit or 0)), "random"
-                )
+                return Set(norm_matched(states[rows], self._noise(site, unit)), "random")
+
+    def _others(self, rows: NDArray[np.int64]) -> list[int]:
+        """For each text another one of the dev half."""
+        order = self._rng(4).permutation(self.halves["dev"])
+        after = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+        spare = np.resize(order, len(rows)).tolist()
+        return [after.get(row, other) for row, other in zip(rows.tolist(), spare, strict=True)]
 
     def _part(
         self, states: NDArray[np.float32], site: Site, unit: int | None
@@ -265,6 +277,11 @@ class _Study:
     @property
     def _pooling(self) -> str:
         return LAST if self.options.positions == "last" else "mean"
+
+    def _noise(self, site: Site, unit: int | None) -> np.random.Generator:
+        """Of the unit alone: the two sublayers of a layer get directions of their own."""
+        whole = (0, KINDS.index(site.kind)) if unit is None else (unit,)
+        return self._rng(5, site.layer, *whole)
 
     def _rng(self, *what: int) -> np.random.Generator:
         return np.random.default_rng([self.options.sizes.seed, *what])
@@ -284,7 +301,7 @@ class _Study:
         """The best k units at once against k random ones of them all, on the test half."""
         rows = self.halves["test"]
         order = np.argsort(ranking.means("own_label"))
-        method = self._ranking_method
+        method = self._ranking_method(kind)
         sizes = [k for k in TOGETHER if k < len(units)]
         rng = self._rng(6)
         sets = [(k, [units[n] for n in order[:k]]) for k in sizes]
@@ -352,6 +369,8 @@ class _Measured:
         """One row a unit, method and figure; on the test half with p and q."""
         out: list[Row] = []
         for metric, values in self.figures.items():
+            if self.half == "dev" and metric == "reception_shift":
+                continue  # Its probe was fitted on these very texts.
             tested = self.half == "test" and metric in ("own_label", "reception_shift")
             found = self.subject.effects(values.T, self.texts, test=tested)
             own = [
@@ -360,8 +379,27 @@ class _Measured:
             ]
             for method in {row["method"] for row in own} if tested else ():
                 adjusted([row for row in own if row["method"] == method])
-            out += own
+            out += own + (self._above_random(metric, values) if tested else [])
         return out
+
+    def _above_random(self, metric: str, values: Floats) -> list[Row]:
+        """Each unit's effect minus that of the random vector in its place, paired by text."""
+        at = {place: number for number, place in enumerate(self.places)}
+        pairs = [
+            ((unit, method), values[number] - values[at[unit, "random"]])
+            for (unit, method), number in at.items()
+            if method != "random" and (unit, "random") in at
+        ]
+        if not pairs:
+            return []
+        found = self.subject.effects(np.stack([d for _, d in pairs], 1), self.texts, test=True)
+        rows = [
+            self._place(metric, unit, method) | {"source": "above_random"} | estimate
+            for ((unit, method), _), estimate in zip(pairs, found, strict=True)
+        ]
+        for method in {row["method"] for row in rows}:
+            adjusted([row for row in rows if row["method"] == method])
+        return rows
 
     def _place(self, metric: str, unit: Unit, method: str) -> Row:
         site = unit.sites[0]

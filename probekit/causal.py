@@ -2,7 +2,7 @@
 
 Three readouts stand side by side, all at the prompt's last token: the log-odds of the emotion
 words as the next ones, a probe of which emotion, and a probe of emotional against neutral. The
-probes are fitted at the last block, above every edit, on rows that no effect is estimated on.
+probes are fitted at the last block, at or above every edit, on rows that no effect is claimed of.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,7 +118,8 @@ class Subject:
 
     def rows(self, arm: str, *, learned: bool) -> NDArray[np.int64]:
         """Places of an arm's rows, of the half that is learned from or of the other."""
-        return np.flatnonzero((self.arm == arm) & (self.learned == learned))
+        named = (self.emotion >= 0) | (arm == NEUTRAL)
+        return np.flatnonzero((self.arm == arm) & (self.learned == learned) & named)
 
     @property
     def arms(self) -> list[str]:
@@ -149,7 +150,10 @@ class Subject:
         states = self.state(self.read_at)
         arm, print_ = self.arms[0], self.model.fingerprint
         questions = {
-            "category": (self.arm == arm, np.array([*self.labels, NEUTRAL])[self.emotion]),
+            "category": (
+                (self.arm == arm) & (self.emotion >= 0),
+                np.array([*self.labels, NEUTRAL])[self.emotion],
+            ),
             "reception": (
                 (self.arm == arm) | (self.arm == NEUTRAL),
                 np.where(self.arm == NEUTRAL, "0", "emotional"),
@@ -269,7 +273,7 @@ class Subject:
 
     def write(self, out: Path, rows: Sequence[Row], study: str) -> None:
         """`results.csv`, with what is the same in every row filled in."""
-        test = "test" if "test" in self.stimuli.column("split") else "all"
+        test = "test" if "test" in self.stimuli.column("split") else "held_out"
         common = {
             "study": study,
             "model": self.model.describe()["name"],
@@ -334,11 +338,12 @@ def last_token(site: Site, operation: Any, **part: Any) -> Edit:
 
 
 def _groups(stimuli: StimulusSet) -> NDArray[np.str_]:
-    """What a bootstrap draws: scenarios, else pairs, else rows."""
-    for name in ("scenario", "pair"):
-        if stimuli.has(name) and (stimuli.column(name) != "").all():
-            return stimuli.column(name)
-    return np.array(stimuli.ids, dtype=np.str_)
+    """What a bootstrap draws: a row's scenario, else its pair, else the row."""
+    out = np.array(stimuli.ids, dtype=np.str_)
+    for name in ("pair", "scenario"):
+        if stimuli.has(name):
+            out = np.where(stimuli.column(name) != "", stimuli.column(name), out)
+    return out
 
 
 def _place(labels: Sequence[str], name: str) -> int:

@@ -18,6 +18,9 @@ from probekit.models import Model
 from probekit.probes import LayerProbes
 from probekit.sites import Site
 
+ROWS_OF_LOGITS = 256
+"""Distributions over the whole vocabulary that are held at once."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -208,10 +211,16 @@ class NextTokenKL(Readout):
         self.head = Head(model)
 
     def read(self, seen: Seen) -> Tensor:
-        now = _log_probabilities(self.head(seen.states[:, 0]))
         was = _log_probabilities(self.head(seen.clean[:, 0]))
-        was = was if seen.items is None else was[seen.items.to(was.device)]
-        return (was.exp() * (was - now)).sum(-1, keepdim=True)
+        items = torch.arange(len(was)) if seen.items is None else seen.items
+        items = items.to(was.device)
+
+        def part(rows: slice) -> Tensor:
+            now, then = _log_probabilities(self.head(seen.states[rows, 0])), was[items[rows]]
+            return (then.exp() * (then - now)).sum(-1, keepdim=True)
+
+        steps = range(0, len(seen.states), ROWS_OF_LOGITS)
+        return torch.cat([part(slice(step, step + ROWS_OF_LOGITS)) for step in steps])
 
 
 class Top1(Readout):

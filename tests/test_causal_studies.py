@@ -249,7 +249,7 @@ def test_probes_are_fitted_on_dev_and_scored_on_test(patched):
 
 def test_units_are_ranked_on_dev_and_measured_on_test(ablated):
     rows = results(ablated)
-    heads = chosen(rows, site="z", metric="own_label", k="")
+    heads = chosen(rows, site="z", metric="own_label", k="", source="")
     assert {(r["split"], r["method"]) for r in heads} == {
         ("dev", "mean"),
         *(("test", method) for method in ("zero", "mean", "resample", "random")),
@@ -265,11 +265,45 @@ def test_units_are_ranked_on_dev_and_measured_on_test(ablated):
     )
 
 
+def test_a_unit_is_tested_against_the_random_vector_in_its_place(ablated):
+    rows = chosen(results(ablated), metric="own_label", split="test", k="")
+    value = {(r["site"], r["layer"], r["unit"], r["method"], r["source"]): r for r in rows}
+    paired = [r for r in rows if r["source"] == "above_random"]
+    assert {(r["site"], r["method"]) for r in paired} >= {("z", "zero"), ("attn_out", "project")}
+    for row in paired:
+        place = (row["site"], row["layer"], row["unit"])
+        plain, noise = (value[(*place, m, "")] for m in (row["method"], "random"))
+        difference = float(plain["value"]) - float(noise["value"])
+        assert float(row["value"]) == pytest.approx(difference, abs=1e-4)
+        assert float(row["q"]) >= float(row["p"]) - 1e-9
+
+
+def test_the_half_that_fitted_the_probe_has_no_effect_on_it(ablated):
+    rows = chosen(results(ablated), metric="reception_shift")
+    assert {r["split"] for r in rows} == {"test"}
+
+
+def test_no_text_is_resampled_by_itself_and_sublayers_get_noise_of_their_own(tmp_path):
+    from probekit.ablation import _Study
+
+    subject = Subject(build("llama"), write_set(tmp_path), SIZES, lambda *_: None, ["attn_out"])
+    study = _Study(subject, Ablation(sizes=SIZES), tmp_path / "kept")
+    for rows in study.halves.values():
+        donors = study._others(rows)
+        assert len(donors) == len(rows)
+        assert all(donor != row for donor, row in zip(donors, rows, strict=True))
+        assert set(donors) <= set(study.halves["dev"].tolist())
+    first, second = (
+        study._noise(Site(kind, 1), None).standard_normal(8) for kind in ("attn_out", "mlp_out")
+    )
+    assert np.abs(first - second).min() > 1e-3
+
+
 def test_the_best_heads_of_dev_are_what_is_ablated_together(ablated):
     rows = results(ablated)
+    measured = {"site": "z", "metric": "own_label", "split": "test", "source": "", "k": ""}
     single = {
-        (r["layer"], r["unit"]): float(r["value"])
-        for r in chosen(rows, site="z", metric="own_label", split="test", method="mean", k="")
+        (r["layer"], r["unit"]): float(r["value"]) for r in chosen(rows, method="mean", **measured)
     }
     ranking = {
         (r["layer"], r["unit"]): float(r["value"])
@@ -309,7 +343,14 @@ def test_a_head_that_is_set_to_zero_does_what_the_model_does_without_it(ablated,
         both = log_odds(np.array(scores)[:, None], own)[:, 0]
         found.append(both[1] - both[0])
     stored = chosen(
-        results(ablated), site="z", layer=1, unit=2, method="zero", metric="own_label", split="test"
+        results(ablated),
+        site="z",
+        layer=1,
+        unit=2,
+        method="zero",
+        metric="own_label",
+        split="test",
+        source="",
     )
     assert float(stored[0]["value"]) == pytest.approx(float(np.mean(found)), abs=1e-4)
 

@@ -7,7 +7,7 @@ another position; and none.
 Every source is measured by the same figures, so base rates and placebos stand in the same table.
 
 - `source_shift`: change of the log-odds of the source's emotion among the emotion words (for
-  control sources: of the emotion that the text of another emotion has).
+  controls and for "same": of the emotion that the text of another emotion has).
 - `target_shift`: the same of the patched text's own emotion.
 - `source_shift_probe`: `source_shift` by an eight-class probe at the last block.
 - `flip`: share of texts whose first word among the labels is the source's emotion.

@@ -19,8 +19,16 @@ from probekit.sweep import Swept
 from probekit.tasks import NEUTRAL
 
 CONTROLS = ("neutral", "random", "shuffled")
-COMPARED = {"random": ("same", "other", "across", "partner", "neutral"), "same": ("other",)}
-"""Control -> sources that are compared with it, text by text."""
+COMPARED = {
+    "random": ("same", "other", "across", "partner", "neutral"),
+    "same": ("other", "across"),
+    "neutral": ("other", "across", "partner"),
+}
+"""Control -> sources that are compared with it, text by text.
+
+A random vector is no state that a model ever has; another text's state without the emotion that the
+figures speak of is the fairer placebo.
+"""
 
 
 class LastToken:
@@ -59,7 +67,8 @@ class LastToken:
             wanted = dict(zip(self.targets, emotion[donors["other"]], strict=True))
             pool = self.subject.rows(others[0], learned=False)
             donors["across"] = self._draw(pool, lambda t, s: emotion[s] == wanted[t])
-        return donors
+        # A source that no text has is left out; one that some lack leaves those texts out.
+        return {name: d for name, d in donors.items() if name == self._named or (d >= 0).any()}
 
     @property
     def _emotional(self) -> str:
@@ -78,7 +87,7 @@ class LastToken:
         """The rows of another arm with the same scenario (or pair)."""
         stimuli, subject = self.subject.stimuli, self.subject
         key = stimuli.column("pair") if stimuli.has("pair") else subject.scenario
-        there = {key[row]: row for row in np.flatnonzero(subject.arm == arm)}
+        there = {key[row]: row for row in np.flatnonzero(subject.arm == arm) if key[row]}
         return np.array([there.get(key[target], -1) for target in self.targets])
 
     @cached_property

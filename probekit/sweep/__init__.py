@@ -5,8 +5,9 @@
    Edits and prompts go together, sorted by layer; see `probekit.sweep.packing`.
 3. Readouts take the last token of each prompt, and of the unembedding the rows that they need.
 
-Every sweep also runs each prompt unchanged through the same machinery; where that differs from
-the model's own pass, the architecture cannot share, and the whole model runs for every edit.
+Every sweep also runs the shortest and the longest prompt of a group unchanged through the same
+machinery, from the first and from the last layer that edits enter; where that differs from the
+model's own pass, the architecture cannot share, and the whole model runs for every edit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +185,8 @@ class _Sweep:
     def _groups(self, streams: int) -> list[range]:
         """Consecutive prompts whose stored values fit the memory."""
         cuda = self.model.device.type == "cuda"
-        budget = torch.cuda.mem_get_info(self.model.device)[0] / 4 if cuda else GROUP_BYTES
+        # Of all memory, not of what is free: groups, and what is kept of them, stay the same.
+        budget = torch.cuda.mem_get_info(self.model.device)[1] / 8 if cuda else GROUP_BYTES
         out, start, longest = [], 0, 0
         for stop, prompt in enumerate(self.prompts, 1):
             longest = max(longest, len(prompt))
@@ -207,8 +209,9 @@ class _Sweep:
         try:
             first = min(member.start for member in members)
             trunk = Trunk(self.model, prompts, tails, self.panel, entries, first, group.start)
-            if reason := self._differs(trunk, entries[0]):
-                return reason
+            for entry in dict.fromkeys((entries[0], entries[-1])):
+                if reason := self._differs(trunk, entry):
+                    return reason
         except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError) as error:
             if isinstance(error, UserError) or is_out_of_memory(error):
                 raise
@@ -262,11 +265,13 @@ class _Sweep:
     def _run_chunk(self, trunk: Trunk, members: list[Member]) -> None:
         """Figures of a chunk, halved for want of memory."""
         group = range(trunk.base, trunk.base + len(trunk.tails.lengths))
+        figures = None
         try:
             figures = self._kept(_part_key(group, members), lambda: trunk.run(members, self.edits))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or len(members) == 1:
                 raise
+        if figures is None:  # Outside the handler, whose traceback holds what did not fit.
             half = len(members) // 2
             self._run_chunk(trunk, members[:half])
             self._run_chunk(trunk, members[half:])
