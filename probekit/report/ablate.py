@@ -115,8 +115,8 @@ def lead(effects: Effects) -> str:
         first = asked[0]
         said.append(
             f"{len(first.survivors())} of {len(first.tested())} "
-            f"{SITES.get(first.site, first.site)} survive q < .05{first.against} on the text’s "
-            f"own emotion ({first.method} ablation)."
+            f"{SITES.get(first.site, first.site)} survive q < .05 on the text’s own emotion "
+            f"({first.method} ablation)."
         )
     else:
         said.append("No unit was tested, so none is said to matter.")
@@ -143,8 +143,9 @@ def _finding(family: Family) -> Html:
 
 def _survivors(family: Family) -> str:
     alive, felt = family.survivors(), family.tested(RECEPTION)
-    count = f"{len(alive)} of {len(family.tested())} survive q < .05{family.against}"
-    text = f"{count} on the text’s own emotion"
+    text = f"{len(alive)} of {len(family.tested())} survive q < .05 on the text’s own emotion"
+    if (noise := family.at_random()) is not None:
+        text += f" (with a random vector in their place, {noise} do)"
     also = f"; on reception, {len(family.survivors(RECEPTION))} of {len(felt)} do" if felt else ""
     if not alive:
         return f"{text}{also}."

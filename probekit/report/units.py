@@ -53,24 +53,15 @@ class Family:
         return groups.get(self._key._replace(metric=metric), [])
 
     def tested(self, metric: str = OWN) -> list[Line]:
-        """Units that have a q, those that help most first.
-
-        Of the paired difference from a random vector in the unit's place where that was measured,
-        else of the effect itself.
-        """
-        groups = self.effects.groups
-        found = self._against_random(metric) or self._own(groups, metric)
-        given = [line for line in found if line.q is not None]
+        """Units that have a q, those that help most first."""
+        given = [line for line in self._own(self.effects.groups, metric) if line.q is not None]
         return sorted(given, key=lambda line: line.estimate.value or 0.0)
 
-    def _against_random(self, metric: str = OWN) -> list[Line]:
-        key = self._key._replace(metric=metric, source="above_random")
-        return self.effects.groups.get(key, [])
-
-    @property
-    def against(self) -> str:
-        """What the units' q was measured against, in words; nothing where it was no effect."""
-        return " against a random vector" if self._against_random() else ""
+    def at_random(self, metric: str = OWN) -> int | None:
+        """How many places survive in which a random vector stands: what any disturbance does."""
+        key = self._key._replace(metric=metric, condition="control", method="random")
+        given = [line.q for line in self.effects.groups.get(key, []) if line.q is not None]
+        return sum(q < ALPHA for q in given) if given else None
 
     def survivors(self, metric: str = OWN) -> list[Line]:
         """Those of them at q < .05."""
