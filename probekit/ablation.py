@@ -379,27 +379,8 @@ class _Measured:
             ]
             for method in {row["method"] for row in own} if tested else ():
                 adjusted([row for row in own if row["method"] == method])
-            out += own + (self._above_random(metric, values) if tested else [])
+            out += own
         return out
-
-    def _above_random(self, metric: str, values: Floats) -> list[Row]:
-        """Each unit's effect minus that of the random vector in its place, paired by text."""
-        at = {place: number for number, place in enumerate(self.places)}
-        pairs = [
-            ((unit, method), values[number] - values[at[unit, "random"]])
-            for (unit, method), number in at.items()
-            if method != "random" and (unit, "random") in at
-        ]
-        if not pairs:
-            return []
-        found = self.subject.effects(np.stack([d for _, d in pairs], 1), self.texts, test=True)
-        rows = [
-            self._place(metric, unit, method) | {"source": "above_random"} | estimate
-            for ((unit, method), _), estimate in zip(pairs, found, strict=True)
-        ]
-        for method in {row["method"] for row in rows}:
-            adjusted([row for row in rows if row["method"] == method])
-        return rows
 
     def _place(self, metric: str, unit: Unit, method: str) -> Row:
         site = unit.sites[0]

@@ -265,19 +265,6 @@ def test_units_are_ranked_on_dev_and_measured_on_test(ablated):
     )
 
 
-def test_a_unit_is_tested_against_the_random_vector_in_its_place(ablated):
-    rows = chosen(results(ablated), metric="own_label", split="test", k="")
-    value = {(r["site"], r["layer"], r["unit"], r["method"], r["source"]): r for r in rows}
-    paired = [r for r in rows if r["source"] == "above_random"]
-    assert {(r["site"], r["method"]) for r in paired} >= {("z", "zero"), ("attn_out", "project")}
-    for row in paired:
-        place = (row["site"], row["layer"], row["unit"])
-        plain, noise = (value[(*place, m, "")] for m in (row["method"], "random"))
-        difference = float(plain["value"]) - float(noise["value"])
-        assert float(row["value"]) == pytest.approx(difference, abs=1e-4)
-        assert float(row["q"]) >= float(row["p"]) - 1e-9
-
-
 def test_the_half_that_fitted_the_probe_has_no_effect_on_it(ablated):
     rows = chosen(results(ablated), metric="reception_shift")
     assert {r["split"] for r in rows} == {"test"}

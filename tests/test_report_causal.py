@@ -338,6 +338,14 @@ def test_survivors_are_named_beside_what_could_survive(ablated):
     assert "one alone could survive." in text
 
 
+def test_how_many_random_vectors_survive_is_said_beside_the_units(tmp_path):
+    noise = [row for row in ablate_rows() if row.get("method") == "random" and "unit" in row]
+    rows = [row for row in ablate_rows() if row not in noise]
+    rows += [{**noise[0], "layer": n, "q": 0.01 if n < 3 else 0.9} for n in range(N_LAYERS)]
+    text = text_of(write_run(tmp_path / "run", "ablate", rows))
+    assert "(with a random vector in their place, 3 do)" in text
+
+
 def test_a_floor_above_the_bound_is_said(tmp_path):
     text = text_of(write_run(tmp_path / "a", "ablate", ablate_rows(smallest=0.008)))
     assert (
