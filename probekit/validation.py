@@ -76,9 +76,6 @@ def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, toleran
     device = at["resid_post"].device
     at = {kind: value.to(device) for kind, value in at.items()}
     pairs = {}
-    if "resid_mid" in at:
-        after = at["resid_mid"] + at["mlp_out"]
-        pairs["resid_mid + mlp_out = resid_post"] = (after, at["resid_post"])
     if "resid_pre" in at:  # Not where resid_mid is written to: then only what follows it holds.
         middle = at["resid_pre"] + at["attn_out"]
         whole = (middle + at["mlp_out"], at["resid_post"])
@@ -88,6 +85,9 @@ def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, toleran
         if layer:
             below = values[Site("resid_post", layer - 1)].to(device)
             pairs["resid_pre = resid_post of the layer below"] = (below, at["resid_pre"])
+    if "resid_mid" in at:
+        after = at["resid_mid"] + at["mlp_out"]
+        pairs["resid_mid + mlp_out = resid_post"] = (after, at["resid_post"])
     for identity, (left, right) in pairs.items():
         if not (difference := _difference(left, right)) <= tolerance:
             raise UserError(
