@@ -23,8 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit import runs
-from probekit.causal import LAST, Floats, Row, Sizes, Subject, adjusted, log_odds, norm_matched
-from probekit.edits import Edit, Operation, ProjectOut, Scale, Set, Zero
+from probekit.causal import (
+    LAST,
+    RECEPTION,
+    Floats,
+    Row,
+    Sizes,
+    Subject,
+    adjusted,
+    norm_matched,
+    shift,
+    task_of,
+)
+from probekit.edits import Edit, Operation, ProjectOut, Set, Zero
 from probekit.errors import UserError, unknown
 from probekit.models import Model
 from probekit.pooling import tokens
@@ -48,7 +59,7 @@ LEVEL = 0.05
 DRAWS = 20
 TOGETHER = (1, 2, 4, 8, 16, 32, 64)
 NEURONS = 64
-"""Neurons measured exactly, and as many random ones beside them."""
+"""Neurons measured on the test half, the strongest of eight times as many drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +115,8 @@ def run_ablation(
     identity = subject.identity("ablate", asked)
     runs.open_run(out, identity)
     study = _Study(subject, options, out / runs.STAGES)
-    rows = [
-        *subject.base,
-        *study.base(),
-        *(row for kind in options.units for row in study.rows(kind)),
-    ]
+    effects = [row for kind in options.units for row in study.rows(kind)]
+    rows = [*subject.base, *study.base(), *effects]
     subject.write(out, [{"target": subject.arms[0], **row} for row in rows], "ablate")
     manifest = subject.manifest(
         "ablate", command, identity, notes=list(dict.fromkeys(study.notes)), **asked
@@ -123,6 +131,7 @@ class _Study:
     def __init__(self, subject: Subject, options: Ablation, keep: Path) -> None:
         self.subject, self.options, self.keep = subject, options, keep
         self.notes: list[str] = []
+        self.first_words: dict[str, NDArray[np.int64]] = {}
         arm = subject.arms[0]
         self.halves = {
             "dev": subject.rows(arm, learned=True),
@@ -134,10 +143,10 @@ class _Study:
             )
 
     def base(self) -> Iterator[Row]:
-        """How often the first emotion word is the text's own, without an ablation."""
-        for half, rows in self.halves.items():
-            clean = self._sweep(rows, [Edit("resid_post.0", -1, Scale(1.0))]).clean["labels"]
-            hit = (clean.argmax(-1) == self.subject.emotion[rows]).astype(np.float64)
+        """How often the first emotion word is the text's own, as the sweeps read it unedited."""
+        for half, first in self.first_words.items():
+            rows = self.halves[half]
+            hit = (first == self.subject.emotion[rows]).astype(np.float64)
             found = self.subject.effects(hit[:, None], rows)[0]
             yield {
                 "task": "category",
@@ -200,26 +209,25 @@ class _Study:
         rows = self.halves[half]
         places = [(unit, method) for method in methods for unit in units]
         edits = [self._edits([unit], method, rows) for unit, method in places]
-        swept = self._sweep(rows, edits, f"ablating on {half}")
+        swept = self._sweep(half, edits, f"ablating on {half}")
         return _Measured(self.subject, rows, half, places, self._figures(swept, rows), self.options)
 
-    def _sweep(self, rows: NDArray[np.int64], edits: Sequence[Any], what: str = "") -> Swept:
-        swept = self.subject.sweep(
-            rows, edits, readouts=("labels", "reception", "kl"), keep=self.keep, what=what
-        )
+    def _sweep(self, half: str, edits: Sequence[Any], what: str) -> Swept:
+        readouts, rows = ("labels", "reception", "kl"), self.halves[half]
+        swept = self.subject.sweep(rows, edits, readouts=readouts, keep=self.keep, what=what)
         self.notes += swept.notes
+        self.first_words[half] = swept.clean["labels"].argmax(-1)
         return swept
 
     def _figures(self, swept: Swept, rows: NDArray[np.int64]) -> dict[str, Floats]:
-        own = self.subject.emotion[rows]
         after, before = swept.values["labels"], swept.clean["labels"]
         out = {
-            "own_label": log_odds(after, own) - log_odds(before, own),
+            "own_label": shift(swept, "labels", self.subject.emotion[rows]),
             "top1_changed": (after.argmax(-1) != before.argmax(-1)).astype(np.float64),
             "kl": swept.values["kl"][..., 0],
         }
         if "reception" in swept.values:
-            out["reception_shift"] = swept.effects("reception")[..., 0]
+            out[RECEPTION] = swept.effects("reception")[..., 0]
         return out
 
     def _edits(self, units: Sequence[Unit], method: str, rows: NDArray[np.int64]) -> list[Edit]:
@@ -243,7 +251,7 @@ class _Study:
         """What a unit is replaced by; means and directions come from the dev half."""
         if method == "zero":
             return Zero()
-        states = self._part(self.subject.state(site, self._pooling), site, unit)
+        states = self.subject.state(site, unit, self._pooling)
         learned = self.subject.learned
         match method:
             case "mean":
@@ -265,14 +273,6 @@ class _Study:
         after = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
         spare = np.resize(order, len(rows)).tolist()
         return [after.get(row, other) for row, other in zip(rows.tolist(), spare, strict=True)]
-
-    def _part(
-        self, states: NDArray[np.float32], site: Site, unit: int | None
-    ) -> NDArray[np.float32]:
-        if unit is None:
-            return states
-        each = states.shape[1] // self.subject.model.sites.units(site.kind)
-        return states[:, unit * each : (unit + 1) * each]
 
     @property
     def _pooling(self) -> str:
@@ -309,7 +309,7 @@ class _Study:
             draws = [rng.choice(len(units), k, replace=False) for _ in range(DRAWS)]
             sets += [(k, [units[n] for n in draw]) for draw in draws]
         edits = [self._edits(chosen, method, rows) for _, chosen in sets]
-        figures = self._figures(self._sweep(rows, edits, f"ablating {kind} together"), rows)
+        figures = self._figures(self._sweep("test", edits, f"ablating {kind} together"), rows)
         out: list[Row] = []
         for metric, values in figures.items():
             found = self.subject.effects(values[: len(sizes)].T, rows)
@@ -330,7 +330,7 @@ class _Study:
 
     def _joint(self, kind: Units, metric: str, k: int) -> Row:
         return {
-            "task": "reception" if metric == "reception_shift" else "category",
+            "task": task_of(metric),
             "metric": metric,
             "site": "z" if kind == "heads" else "mlp_post",
             "position": self.options.positions,
@@ -369,9 +369,9 @@ class _Measured:
         """One row a unit, method and figure; on the test half with p and q."""
         out: list[Row] = []
         for metric, values in self.figures.items():
-            if self.half == "dev" and metric == "reception_shift":
+            if self.half == "dev" and metric == RECEPTION:
                 continue  # Its probe was fitted on these very texts.
-            tested = self.half == "test" and metric in ("own_label", "reception_shift")
+            tested = self.half == "test" and metric in ("own_label", RECEPTION)
             found = self.subject.effects(values.T, self.texts, test=tested)
             own = [
                 self._place(metric, *place) | estimate
@@ -385,7 +385,7 @@ class _Measured:
     def _place(self, metric: str, unit: Unit, method: str) -> Row:
         site = unit.sites[0]
         return {
-            "task": "reception" if metric == "reception_shift" else "category",
+            "task": task_of(metric),
             "metric": metric,
             "site": site.kind if len(unit.sites) == 1 else "resid_post",
             "layer": site.layer,

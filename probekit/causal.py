@@ -18,7 +18,6 @@ from scipy.special import logsumexp
 
 from probekit import runs, stats
 from probekit.activations import capture_cached
-from probekit.edits import Edit
 from probekit.errors import UserError
 from probekit.folds import grouped_folds
 from probekit.models import Model
@@ -35,6 +34,7 @@ from probekit.tasks import EMOTIONAL_ARMS, NEUTRAL
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 LAST = "-1"
+RECEPTION = "reception_shift"
 PROBE_C = 0.01
 """Penalty of the probes that read an edit's effect: fixed, so that nothing is chosen for them."""
 
@@ -127,12 +127,21 @@ class Subject:
         there = [arm for arm in EMOTIONAL_ARMS if arm in self.arm]
         return there or [""]
 
-    def state(self, site: Site, pooling: str = LAST) -> NDArray[np.float32]:
-        """`[row, d]` of all texts at a site: at the last token of the prompt, or the `mean`."""
+    def state(
+        self, site: Site, unit: int | None = None, pooling: str = LAST
+    ) -> NDArray[np.float32]:
+        """`[row, d]` of all texts at a site, or at one head or neuron of it.
+
+        At the last token of the prompt, or the `mean` over the text's own.
+        """
         key = (site.kind, pooling)
         if key not in self._loaded:
             self._loaded[key] = self._store.load(*key)
-        return self._loaded[key].layer(site.kind, site.layer, pooling)
+        states = self._loaded[key].layer(site.kind, site.layer, pooling)
+        if unit is None:
+            return states
+        each = states.shape[1] // self.model.sites.units(site.kind)
+        return states[:, unit * each : (unit + 1) * each]
 
     @cached_property
     def _store(self) -> ActivationStore:
@@ -188,14 +197,7 @@ class Subject:
         """Value, interval, n and clusters of a figure of bootstrap weights."""
         clusters = list(self.scenario[rows])
         weights = stats.bootstrap_weights(clusters, self.sizes.bootstraps, self.sizes.seed)
-        found = stats.Estimate.of(figure(weights))
-        return {
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
-            "n": len(rows),
-            "clusters": len(set(clusters)),
-        }
+        return _estimated(figure(weights), clusters)
 
     def sweep(
         self,
@@ -233,9 +235,7 @@ class Subject:
             flips, seed = self.sizes.permutations, self.sizes.seed
             p = stats.sign_flip_p(values, clusters, flips, seed)
         for column in range(values.shape[1]):
-            found = stats.Estimate.of(draws[:, column])
-            row = {"value": found.value, "low": found.low, "high": found.high, "n": len(rows)}
-            row |= {"clusters": len(set(clusters))}
+            row = _estimated(draws[:, column], clusters)
             out.append(row | ({"p": float(p[column])} if test else {}))
         return out
 
@@ -317,6 +317,16 @@ def log_odds(scores: Floats, label: NDArray[np.int64]) -> Floats:
     return own - logsumexp(others, axis=-1)
 
 
+def shift(swept: Swept, readout: str, label: NDArray[np.int64]) -> Floats:
+    """`[edit, item]`: by how much edits change the log-odds of each item's label."""
+    return log_odds(swept.values[readout], label) - log_odds(swept.clean[readout], label)
+
+
+def task_of(metric: str) -> str:
+    """The task that a figure belongs to."""
+    return "reception" if metric == RECEPTION else "category"
+
+
 def norm_matched(reference: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Random directions `[item, d]`, each as long as the reference's vector of that item."""
     drawn = rng.standard_normal(reference.shape)
@@ -332,9 +342,11 @@ def adjusted(rows: Sequence[Row]) -> None:
             row["q"] = float(q)
 
 
-def last_token(site: Site, operation: Any, **part: Any) -> Edit:
-    """An edit at the prompt's last token."""
-    return Edit(site, -1, operation, **part)
+def _estimated(draws: Floats, clusters: Sequence[str]) -> Row:
+    """Value, interval, n and clusters of bootstrap draws."""
+    found = stats.Estimate.of(draws)
+    size = {"n": len(clusters), "clusters": len(set(clusters))}
+    return {"value": found.value, "low": found.low, "high": found.high, **size}
 
 
 def _groups(stimuli: StimulusSet) -> NDArray[np.str_]:

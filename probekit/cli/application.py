@@ -39,12 +39,13 @@ Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts longer than the context.")]
 
 
-def summary(folder: Path) -> None:
-    """The headline figures of a run, one line a question."""
+def finish(folder: Path) -> None:
+    """Write the page of a run, print its headline figures, and say where the page is."""
     from rich.table import Table
 
-    from probekit.report import headline_table
+    from probekit.report import headline_table, write_report
 
+    page = write_report(folder)
     title, columns, rows = headline_table(folder)
     table = Table(title=title, box=None)
     for column in columns:
@@ -52,6 +53,7 @@ def summary(folder: Path) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+    out.print(f"\nreport: {page}", soft_wrap=True)
 
 
 def run_folder(given: Path | None, study: str, model: str) -> Path:

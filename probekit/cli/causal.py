@@ -14,11 +14,10 @@ from probekit.cli.application import (
     TemplateName,
     app,
     bars,
+    finish,
     load,
-    out,
     run_folder,
     split,
-    summary,
 )
 
 Stimuli = Annotated[str, typer.Option(help="A shipped set or a file with emotions.")]
@@ -103,13 +102,10 @@ def _run(
     dtype: str,
 ) -> None:
     """Run a study, write its page, print its headline."""
-    from probekit.report import write_report
     from probekit.stimuli import StimulusSet
 
     texts, folder = StimulusSet.load(stimuli), run_folder(given, study, model)
     loaded = load(model, device, dtype)
     with bars() as progress:
         run(loaded, texts, folder, options, command=shlex.join(sys.argv[1:]), progress=progress)
-    page = write_report(folder)
-    summary(folder)
-    out.print(f"\nreport: {page}", soft_wrap=True)
+    finish(folder)

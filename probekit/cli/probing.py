@@ -19,12 +19,12 @@ from probekit.cli.application import (
     Truncate,
     app,
     bars,
+    finish,
     load,
     out,
     run_folder,
     say,
     split,
-    summary,
 )
 
 
@@ -98,7 +98,6 @@ def probe(
     """
     from probekit.probing import Options, run_probing
     from probekit.prompts import Template
-    from probekit.report import write_report
     from probekit.stimuli import StimulusSet, shipped
     from probekit.tasks import ALARM
 
@@ -121,9 +120,7 @@ def probe(
         run_probing(
             loaded, sets, folder, options, command=shlex.join(sys.argv[1:]), progress=progress
         )
-    page = write_report(folder)
-    summary(folder)
-    out.print(f"\nreport: {page}", soft_wrap=True)
+    finish(folder)
 
 
 @app.command()

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.activations import capture
-from probekit.causal import Floats, Row, Subject, adjusted, last_token, norm_matched
-from probekit.edits import Set
+from probekit.causal import Floats, Row, Subject, adjusted, norm_matched, task_of
+from probekit.edits import Edit, Set
 from probekit.errors import UserError
-from probekit.patching.figures import shifts, task_of
+from probekit.patching.figures import shifts
 from probekit.sites import Kind, Site
 from probekit.store import Activations
 from probekit.sweep import Swept
@@ -106,18 +106,14 @@ class LastToken:
 
     def _values(self, source: str, site: Site, head: int | None) -> NDArray[np.float32]:
         """What is put in, `[target, d]`; of a head its own part."""
-        own = self.subject.state(site)
-        part = slice(None)
-        if head is not None:
-            each = own.shape[1] // self.subject.model.sites.units("z")
-            part = slice(head * each, (head + 1) * each)
         if source == "shuffled":
-            return self._elsewhere.layer(site.kind, site.layer, "span")[:, part]
+            return self._elsewhere.layer(site.kind, site.layer, "span")
+        own = self.subject.state(site, head)
         if source == "random":
             # Of one seed everywhere: the same directions at each layer, so that layers compare.
             rng = np.random.default_rng([self.subject.sizes.seed, 1])
-            return norm_matched(own[self.donors[self._named]][:, part], rng)
-        return own[self.donors[source]][:, part]
+            return norm_matched(own[self.donors[self._named]], rng)
+        return own[self.donors[source]]
 
     @property
     def _named(self) -> str:
@@ -146,8 +142,9 @@ class LastToken:
                 for source in (self._named, "random")
             ]
         edits = [
-            last_token(
+            Edit(
                 site,
+                -1,
                 Set(self._values(source, site, head), f"the state of source {source!r}"),
                 units=None if head is None else (head,),
             )

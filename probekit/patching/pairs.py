@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from probekit.causal import Row, Subject, norm_matched
+from probekit.causal import RECEPTION, Row, Subject, norm_matched, task_of
 from probekit.edits import Edit, Set
 from probekit.hooks import reading
 from probekit.models import Model
-from probekit.patching.figures import RECEPTION, shifts, task_of
+from probekit.patching.figures import shifts
 from probekit.prompts import Encoded
 from probekit.sites import Site
 from probekit.tasks import NEUTRAL

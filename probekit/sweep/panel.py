@@ -45,11 +45,6 @@ class Panel:
         return tuple(dict.fromkeys(note for r in self.readouts.values() for note in r.notes))
 
     @property
-    def places(self) -> tuple[Site | None, ...]:
-        """Everything that is read: the sites, and None for the final state."""
-        return (*self.sites, *([None] if self.final else []))
-
-    @property
     def branch_tokens(self) -> list[tuple[int, int, int]]:
         """Token id, branch and depth in it, of every branch token in order."""
         return [(t, b, d) for b, part in enumerate(self.branches) for d, t in enumerate(part)]
