@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
     from probekit.crossval import cross_validate
-    from probekit.edits import Add, Clamp, Edit, ProjectOut, Scale, Set, Zero
+    from probekit.edits import Add, Clamp, Edit, Elsewhere, ProjectOut, Scale, Set, Zero
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.models import Model, load_model
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from probekit.probes import LayerProbes, LayerRegression
     from probekit.probing import Options, run_probing
     from probekit.prompts import TEMPLATES, Template
-    from probekit.readouts import LabelLogits, NextTokenKL, Projection, Top1, probe_score
+    from probekit.readouts import (
+        LabelLogits,
+        LabelLogOdds,
+        NextTokenKL,
+        Projection,
+        Top1,
+        probe_score,
+    )
     from probekit.report import write_report
     from probekit.sites import KINDS, Site
     from probekit.stimuli import StimulusSet, Taxonomy, TestSplitWarning
@@ -29,12 +36,14 @@ _HOME = {
     "Add": "edits",
     "Clamp": "edits",
     "Edit": "edits",
+    "Elsewhere": "edits",
     "ProjectOut": "edits",
     "Scale": "edits",
     "Set": "edits",
     "Zero": "edits",
     "Patching": "patching",
     "run_patching": "patching",
+    "LabelLogOdds": "readouts",
     "LabelLogits": "readouts",
     "NextTokenKL": "readouts",
     "Projection": "readouts",
@@ -75,6 +84,8 @@ __all__ = [
     "Add",
     "Clamp",
     "Edit",
+    "Elsewhere",
+    "LabelLogOdds",
     "LabelLogits",
     "LayerProbes",
     "LayerRegression",

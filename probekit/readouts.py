@@ -150,6 +150,16 @@ class LabelLogits(Readout):
         return figures + torch.stack(extra, -1)
 
 
+class LabelLogOdds(LabelLogits):
+    """Log-odds of each label against all the others, in nats; see `LabelLogits`."""
+
+    def read(self, seen: Seen) -> Tensor:
+        figures = super().read(seen)
+        own = torch.eye(len(self.columns), dtype=torch.bool, device=figures.device)
+        others = figures[:, None, :].masked_fill(own, -torch.inf)
+        return figures - others.logsumexp(-1)
+
+
 class Projection(Readout):
     """The stream at a site along given vectors: `h @ v + b`.
 

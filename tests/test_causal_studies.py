@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from families import build, hooks_on
 
 from probekit import stats
 from probekit.ablation import Ablation, run_ablation
+from probekit.ablation.replacing import Replacing, Unit
 from probekit.causal import Sizes, Subject, log_odds, norm_matched, spoken
 from probekit.errors import UserError
 from probekit.patching import Patching, aligned_pairs, run_patching, shifts
@@ -30,14 +32,16 @@ PLACES = ("roof", "house", "letter", "name", "home", "tear", "café", "rain")
 SIZES = Sizes(bootstraps=50, permutations=99)
 
 
-def write_set(folder: Path, *, splits: bool = True, rich: bool = False) -> StimulusSet:
+def write_set(
+    folder: Path, *, splits: bool = True, rich: bool = False, emotions: tuple[str, ...] = EMOTIONS
+) -> StimulusSet:
     """24 scenarios of three emotions, each with a neutral text that differs in one word."""
-    words = {"joy": "smiled", "fear": "empty", "anger": "nobody"}
+    words = dict(zip(emotions, ("smiled", "empty", "nobody"), strict=True))
     path = folder / "tiny_set.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "arm", "emotion", "scenario", "pair", "split"])
-        for n, (place, emotion) in enumerate(itertools.product(PLACES, EMOTIONS)):
+        for n, (place, emotion) in enumerate(itertools.product(PLACES, emotions)):
             split = ("test" if n % 8 >= 4 else "dev") if splits else ""
             common = [f"s{n}", "" if rich else f"p{n}", split]
             text = f"the {place} was {words[emotion]} when she came, rain on row {n}"
@@ -252,12 +256,12 @@ def test_units_are_ranked_on_dev_and_measured_on_test(ablated):
     heads = chosen(rows, site="z", metric="own_label", k="", source="")
     assert {(r["split"], r["method"]) for r in heads} == {
         ("dev", "mean"),
-        *(("test", method) for method in ("zero", "mean", "resample", "random")),
+        *(("test", method) for method in ("zero", "mean", "resample")),
     }
     assert all(bool(r["p"]) == (r["split"] == "test") for r in heads)
     assert len(chosen(heads, split="test", method="zero")) == 12
     assert not chosen(rows, site="z", method="project"), "no direction of a head"
-    assert len(chosen(rows, site="resid_post", method="project", metric="kl")) == 3
+    assert len(chosen(rows, site="resid_post", method="project", metric="kl", source="")) == 3
     bounds = chosen(rows, metric="smallest_p", source="heads")
     assert float(bounds[0]["value"]) == pytest.approx(0.01), "99 flips"
     assert float(chosen(rows, metric="fdr_bound", source="heads")[0]["value"]) == (
@@ -270,20 +274,95 @@ def test_the_half_that_fitted_the_probe_has_no_effect_on_it(ablated):
     assert {r["split"] for r in rows} == {"test"}
 
 
-def test_no_text_is_resampled_by_itself_and_sublayers_get_noise_of_their_own(tmp_path):
-    from probekit.ablation import _Study
-
-    subject = Subject(build("llama"), write_set(tmp_path), SIZES, lambda *_: None, ["attn_out"])
-    study = _Study(subject, Ablation(sizes=SIZES), tmp_path / "kept")
-    for rows in study.halves.values():
-        donors = study._others(rows)
+def test_no_text_is_resampled_by_itself_and_placebos_have_directions_of_their_own(tmp_path):
+    kinds = ["attn_out", "mlp_out", "z"]
+    subject = Subject(build("llama"), write_set(tmp_path), SIZES, lambda *_: None, kinds)
+    replacing = Replacing(subject, "last")
+    dev, test = (subject.rows("keyword_free", learned=half) for half in (True, False))
+    for rows in (dev, test):
+        donors = replacing.others(rows)
         assert len(donors) == len(rows)
         assert all(donor != row for donor, row in zip(donors, rows, strict=True))
-        assert set(donors) <= set(study.halves["dev"].tolist())
-    first, second = (
-        study._noise(Site(kind, 1), None).standard_normal(8) for kind in ("attn_out", "mlp_out")
+        assert set(donors) <= set(dev.tolist())
+    layer = Unit((Site("attn_out", 1), Site("mlp_out", 1)))
+    heads = [Unit((Site("z", 1),), head) for head in (0, 1)]
+    places = [
+        [edit.operation.values[0] for edit in replacing.edits(units, method, test, elsewhere=True)]
+        for units, method in (([layer], "mean"), ([layer], "zero"), (heads, "mean"))
+    ]
+    assert [tuple(each.shape) for each in places[2]] == [(len(test), 8)] * 2
+    for first, second in (places[0], places[2]):
+        assert float((first - second).abs().min()) > 1e-6
+        assert float((first[0] - first[1]).abs().min()) > 1e-6, "each text has its own"
+    assert all(torch.equal(*each) for each in zip(*places[:2], strict=True)), "for any method"
+
+
+@pytest.mark.parametrize("positions", ["last", "all"])
+def test_every_ablation_stands_beside_its_placebo_and_their_difference(
+    ablated, positions, tmp_path
+):
+    if positions == "all":
+        ablated = tmp_path / "all"
+        options = Ablation(("layers",), ("zero", "project"), "all", sizes=SIZES)
+        run_ablation(build("llama"), write_set(tmp_path), ablated, options)
+    whole = {"split": "test", "site": "resid_post", "position": positions}
+    for metric in ("own_label", "reception_shift"):
+        rows = chosen(results(ablated), metric=metric, **whole)
+        places = {(r["layer"], r["method"]) for r in rows}
+        assert len(rows) == 3 * len(places)
+        for layer, method in places:
+            effect, placebo, difference = (
+                chosen(rows, layer=layer, method=method, condition=condition, source=source)[0]
+                for condition, source in (
+                    ("ablation", ""),
+                    ("control", "random"),
+                    ("difference", "random"),
+                )
+            )
+            # What the last layer does to earlier tokens is never read.
+            unread = positions == "all" and layer == "2"
+            apart = abs(float(effect["value"]) - float(placebo["value"]))
+            assert (apart < 1e-5) == unread
+            assert float(difference["value"]) == pytest.approx(
+                float(effect["value"]) - float(placebo["value"]), abs=1e-5
+            )
+            assert all(each["p"] and each["q"] for each in (effect, placebo, difference))
+
+
+def test_neurons_are_picked_by_attribution_where_the_words_begin_with_tokens_of_their_own(
+    tmp_path, monkeypatch
+):
+    stimuli = write_set(tmp_path, emotions=("roof", "home", "was"))
+    options = Ablation(("neurons",), ("mean",), sizes=SIZES)
+    model = build("llama")
+    everyone = run_ablation(model, stimuli, tmp_path / "all", options)
+    monkeypatch.setattr("probekit.ablation.study.CANDIDATES", 36)
+    some = run_ablation(model, stimuli, tmp_path / "some", options)
+    r = chosen(results(some), metric="attribution_r", source="neurons")
+    assert float(r[0]["value"]) > 0.9
+    assert r[0]["n"] == "64"
+    exact, picked = (
+        {
+            (row["layer"], row["unit"]): float(row["value"])
+            for row in chosen(results(run), metric="own_label", split="dev", site="mlp_post")
+        }
+        for run in (everyone, some)
     )
-    assert np.abs(first - second).min() > 1e-3
+    assert (len(exact), len(picked)) == (64, 36)
+    best = sorted(exact, key=lambda place: exact[place])[:8]
+    assert set(best) <= set(picked), "what exact effects rank first is among the candidates"
+    assert not chosen(results(some), site="mlp_post", source="random", k="")
+
+
+def test_neurons_are_drawn_at_random_where_attribution_cannot_read_the_words(tmp_path):
+    options = Ablation(("neurons",), ("mean",), sizes=SIZES)
+    run = run_ablation(build("llama"), write_set(tmp_path), tmp_path / "run", options)
+    assert any(
+        "neurons were drawn at random" in note and "begin with the same token" in note
+        for note in read_json(run / "manifest.json")["notes"]
+    )
+    assert not chosen(results(run), metric="attribution_r")
+    assert len(chosen(results(run), metric="own_label", split="test", site="mlp_post", k="")) == 64
 
 
 def test_the_best_heads_of_dev_are_what_is_ablated_together(ablated):

@@ -8,7 +8,17 @@ import torch
 from families import FAMILIES, HEADS, LAYERS, TEXTS, WIDTH, build, hooks_on
 from test_sites import read_all
 
-from probekit.edits import Add, Clamp, Edit, Operation, ProjectOut, Scale, Set, Zero
+from probekit.edits import (
+    Add,
+    Clamp,
+    Edit,
+    Elsewhere,
+    Operation,
+    ProjectOut,
+    Scale,
+    Set,
+    Zero,
+)
 from probekit.errors import UserError
 from probekit.hooks import writing
 from probekit.sites import Site
@@ -244,6 +254,27 @@ def test_operations_do_what_they_say():
     unit = values[2] / values[2].norm()
     assert_close(ProjectOut(values[2])(part), part - (part @ unit)[:, None] * unit, 1e-12)
     assert torch.equal(part, kept), "an operation writes nothing into what it is given"
+
+
+@pytest.mark.parametrize(
+    "of", [Zero(), Set(numbers(6)), Add(numbers(6)), Scale(3.0), ProjectOut(numbers(6))]
+)
+def test_a_placebo_changes_as_much_and_only_in_its_direction(of):
+    part, directions = numbers(5, 6, seed=1), 7 * numbers(5, 6, seed=2)
+    placebo = Elsewhere(of, directions)
+    moved = placebo(part, *placebo.values) - part
+    assert_close(moved.norm(dim=-1), (of(part, *of.values) - part).norm(dim=-1))
+    assert_close(
+        moved / moved.norm(dim=-1, keepdim=True), directions / directions.norm(dim=-1, keepdim=True)
+    )
+    assert (
+        placebo.explain() == f"moved in a given direction by as much as if it were {of.explain()}"
+    )
+
+
+def test_the_placebo_of_no_change_is_no_change():
+    placebo = Elsewhere(Scale(1.0), numbers(6, seed=2))
+    assert torch.equal(placebo(numbers(5, 6), *placebo.values), numbers(5, 6))
 
 
 def test_directions_that_are_nearly_one_are_projected_out_as_one():
@@ -610,6 +641,8 @@ def test_numpy_and_lists_are_taken_for_positions_and_units():
         (lambda: Clamp(torch.nan, 1.0), "clamp from nan to 1.0"),
         (lambda: ProjectOut([[1.0, 0.0], [0.0, 0.0]]), "none of them zero"),
         (lambda: ProjectOut(torch.ones(2, 2, 2)), r"directions \[k, width\]"),
+        (lambda: Elsewhere(Zero(), torch.zeros(4)), "elsewhere: .*none of them zero"),
+        (lambda: Elsewhere(Zero(), 1.0), "elsewhere: give directions"),
     ],
 )
 def test_edits_that_cannot_be_are_refused_in_one_line(make, says):
@@ -637,6 +670,10 @@ REFUSED = [
         r"values for z\.1 are 7 wide: give 8 \(its part\) or 32",
     ),
     (lambda: Edit("resid_mid.1", -1, Add(numbers(48))), "48 wide: give 32"),
+    (
+        lambda: Edit("z.1.0", -1, Elsewhere(ProjectOut(numbers(32)), numbers(8))),
+        r"values for z\.1 are 32 wide: give 8",
+    ),
     (lambda: Edit("resid_mid.1", -1, Add(numbers(6, 31))), "31 wide: give 32"),
     (lambda: Edit("resid_post.1", -1, ProjectOut(numbers(2, 31))), "31 wide: give 32"),
     # What is projected out must lie in the part itself: it cannot be cut.

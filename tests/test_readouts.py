@@ -10,7 +10,16 @@ from test_sites import read_all
 from probekit.edits import Add, Edit, Scale, Zero
 from probekit.errors import UserError
 from probekit.probes import LayerProbes
-from probekit.readouts import Head, LabelLogits, NextTokenKL, Projection, Seen, Top1, probe_score
+from probekit.readouts import (
+    Head,
+    LabelLogits,
+    LabelLogOdds,
+    NextTokenKL,
+    Projection,
+    Seen,
+    Top1,
+    probe_score,
+)
 from probekit.sites import Site
 from probekit.sweep import sweep
 
@@ -93,6 +102,18 @@ def test_differences_of_split_labels_are_log_odds_of_the_plain_model(family):
         assert_close(got - got[:, :1], expected - expected[:, :1])
         first = [logits_with(model, number, p)[-1, split[0][0]] for p in prompts]
         assert_close(got[:, 0], first)
+
+
+@pytest.mark.parametrize("labels", [["roof", "home", "was"], SPLIT])
+def test_log_odds_are_each_label_against_all_the_others(labels):
+    model = build("llama")
+    prompts = model.encode(TEXTS)
+    edited, clean = figures(model, prompts, LabelLogOdds(model, labels))
+    plain, unedited = figures(model, prompts, LabelLogits(model, labels))
+    for got, scores in ((edited[0], plain[0]), (clean, unedited)):
+        chance = np.exp(scores - scores.max(1, keepdims=True))
+        chance /= chance.sum(1, keepdims=True)
+        assert_close(got, np.log(chance / (1 - chance)))
 
 
 def test_first_token_alone_is_read_when_asked_and_named_in_a_note():

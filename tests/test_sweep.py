@@ -22,7 +22,17 @@ from test_edits import Breaking, Planted, numbers
 from test_sites import read_all
 
 import probekit.sweep as engine
-from probekit.edits import Add, Clamp, Edit, Operation, ProjectOut, Scale, Set, Zero
+from probekit.edits import (
+    Add,
+    Clamp,
+    Edit,
+    Elsewhere,
+    Operation,
+    ProjectOut,
+    Scale,
+    Set,
+    Zero,
+)
 from probekit.errors import UserError
 from probekit.models import Model, from_parts, load_model
 from probekit.readouts import LabelLogits, NextTokenKL, Projection
@@ -85,6 +95,9 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
     def out(_, part):
         return part - basis.T @ torch.linalg.lstsq(basis.T, part[:, None]).solution[:, 0]
 
+    def elsewhere(item, part):
+        return part + 1.5 * part.norm() * table[item] / table[item].norm()
+
     return {
         "Zero": (Zero(), lambda _, part: torch.zeros_like(part)),
         "Set": (Set(table[2]), lambda *_: table[2]),
@@ -94,6 +107,7 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
         "ProjectOut": (ProjectOut(basis), out),
         "Set.mean": (Set.mean(table), lambda *_: table.double().mean(0).to(dtype)),
         "Set.resample": (Set.resample(table, donors), lambda item, _: table[donors[item]]),
+        "Elsewhere": (Elsewhere(Scale(-0.5), table), elsewhere),
     }
 
 

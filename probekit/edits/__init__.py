@@ -6,13 +6,23 @@ a direction; an operation is done to that part alone. `model.edited([...])` runs
 """
 
 from probekit.edits.edit import Edit, Positions, Where, at_site
-from probekit.edits.operations import Add, Clamp, Operation, ProjectOut, Scale, Set, Zero
+from probekit.edits.operations import (
+    Add,
+    Clamp,
+    Elsewhere,
+    Operation,
+    ProjectOut,
+    Scale,
+    Set,
+    Zero,
+)
 from probekit.edits.running import applied
 
 __all__ = [
     "Add",
     "Clamp",
     "Edit",
+    "Elsewhere",
     "Operation",
     "Positions",
     "ProjectOut",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probekit.edits.operations import Operation, ProjectOut, as_values
+from probekit.edits.operations import Operation, as_values
 from probekit.errors import UserError
 from probekit.hooks import Change
 from probekit.sites import Site, SiteMap
@@ -106,10 +106,8 @@ class Edit:
                 f"site {self.site} is {width} wide, the direction {len(self.direction)}"
             )
         given = [value.shape[-1] for value in self.operation.values if value.dim()]
-        if isinstance(self.operation, ProjectOut):
-            spanned = self.operation.basis.shape[-1]
-            if spanned != own:
-                raise UserError(f"values for {self.site} are {spanned} wide: give {own}")
+        if (spanned := self.operation.spanned) not in (None, own):
+            raise UserError(f"values for {self.site} are {spanned} wide: give {own}")
         if wrong := [size for size in given if size not in (1, own, width)]:
             raise UserError(
                 f"values for {self.site} are {wrong[0]} wide: give {own} (its part) or {width}"

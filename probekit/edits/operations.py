@@ -19,6 +19,8 @@ class Operation(ABC):
     """
 
     values: tuple[Tensor, ...] = ()
+    spanned: int | None = None
+    """Width of the part that it can be done to, where that is fixed."""
 
     @abstractmethod
     def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
@@ -81,6 +83,33 @@ class Add(Operation):
         )
 
 
+class Elsewhere(Operation):
+    """The placebo of another operation: a change as long as its, in given directions.
+
+    Args:
+        operation: whose change is measured, in the same place.
+        directions: of any length, `[width]`, `[item, width]` or `[item, position, width]`.
+    """
+
+    def __init__(self, operation: Operation, directions: Any) -> None:
+        given = as_values(directions)
+        if not given.dim() or not bool((given.norm(dim=-1) > 0).all()):
+            raise UserError("elsewhere: give directions [..., width], none of them zero")
+        self.operation, self.spanned = operation, operation.spanned
+        self.values = (given, *operation.values)
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        direction, *own = values
+        change = self.operation(part, *own).to(part) - part
+        wide = torch.promote_types(part.dtype, torch.float32)
+        factor = torch.linalg.vector_norm(change, dim=-1, keepdim=True, dtype=wide)
+        factor /= torch.linalg.vector_norm(direction, dim=-1, keepdim=True, dtype=wide)
+        return part + (factor * direction).to(part)
+
+    def explain(self) -> str:
+        return f"moved in a given direction by as much as if it were {self.operation.explain()}"
+
+
 class Scale(Operation):
     """Multiply by a number."""
 
@@ -123,6 +152,7 @@ class ProjectOut(Operation):
             given / given.norm(dim=-1, keepdim=True), full_matrices=False
         )
         self.basis = basis[size > 1e-6 * size[0]]
+        self.spanned = self.basis.shape[-1]
 
     def __call__(self, part: Tensor, *_: Tensor) -> Tensor:
         basis = self.basis.to(part)
