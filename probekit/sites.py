@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from probekit.errors import UserError, unknown
 
+ACCEPTED = "use a decoder family such as Llama, Mistral, Gemma, Qwen, OLMo 2, Granite or GPT-2"
 Kind = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "mlp_post"]
 KINDS: tuple[Kind, ...] = (
     "resid_pre",
@@ -120,20 +121,25 @@ class SiteMap:
         refused: kind -> reason, for kinds that this architecture cannot give.
 
     Raises:
-        UserError: no adapter for the architecture.
+        UserError: no adapter for the architecture, or no attention and MLP in each of its blocks.
     """
 
     def __init__(self, hf: nn.Module) -> None:
         self.hf = hf
         self._adapter = _adapter(hf)
-        blocks = self._adapter.component_mapping["blocks"]
+        blocks = self._adapter.component_mapping.get("blocks")
+        if blocks is None:
+            raise UserError(f"{type(hf).__name__} is no single stack of decoder blocks; {ACCEPTED}")
         self._parts = {name: part.submodules for name, part in blocks.submodules.items()}
         self.n_layers = len(self._adapter.get_component(hf, "blocks"))
         self.refused: dict[Kind, str] = {}
         for kind in KINDS:
             try:
-                self.tap(Site(kind, 0))
+                for layer in range(self.n_layers):
+                    self.tap(Site(kind, layer))
             except UserError as error:
+                if kind in ("attn_out", "mlp_out"):
+                    raise
                 self.refused[kind] = str(error)
 
     @property
@@ -245,7 +251,14 @@ class SiteMap:
 
     def _module(self, layer: int, name: str) -> nn.Module:
         path = f"blocks.{layer}.{name}".rstrip(".")
-        return self._adapter.get_component(self.hf, path)
+        try:
+            return self._adapter.get_component(self.hf, path)
+        except (AttributeError, ValueError) as error:  # What it raises where there is no such part.
+            raise UserError(
+                f"TransformerLens's adapter finds no {name} in block {layer} of "
+                f"{type(self.hf).__name__} (recurrent and hybrid models are not supported); "
+                f"{ACCEPTED}"
+            ) from error
 
 
 def _adapter(hf: nn.Module) -> Any:
@@ -259,6 +272,5 @@ def _adapter(hf: nn.Module) -> Any:
         return ArchitectureAdapterFactory.select_architecture_adapter(config)
     except ValueError as error:
         raise UserError(
-            f"architecture {name} has no TransformerLens adapter ({error}); "
-            "use a decoder family such as Llama, Mistral, Gemma, Qwen, OLMo 2, Granite or GPT-2"
+            f"architecture {name} has no TransformerLens adapter ({error}); {ACCEPTED}"
         ) from error

@@ -1,5 +1,6 @@
 """What is checked of every model at load, on two short sentences.
 
+0. The model can run without its head, and every site holds `[row, token, d]`.
 1. The model is causal: changing the last token changes nothing before it.
 2. `resid_mid = resid_pre + attn_out` and `resid_post = resid_mid + mlp_out` (parallel blocks:
    `resid_post = resid_pre + attn_out + mlp_out`), in every layer.
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from probekit.errors import UserError
 from probekit.hooks import reading, writing
-from probekit.sites import Site
+from probekit.sites import ACCEPTED, Site
 
 if TYPE_CHECKING:
     from probekit.models import Model
@@ -31,10 +32,13 @@ def validate(model: "Model") -> None:
     """Check the sites of a freshly loaded model.
 
     Raises:
-        UserError: an identity fails; names the layer, the identity and the difference.
+        UserError: the model cannot run, or a site holds something else than its tokens; an
+            identity fails; names the layer, the identity and the difference.
     """
+    _check_runs(model)
     tolerance = TOLERANCE.get(model.dtype, 1e-9)
-    values = _read(model, [kind for kind in model.sites.kinds if kind not in ("z", "mlp_post")])
+    values = _read(model, model.sites.kinds)
+    _check_shapes(model, values)
     top = values[Site("resid_post", model.n_layers - 1)]
     if not _difference(top[0, :-1], top[1, :-1]) <= tolerance:
         raise UserError(
@@ -59,7 +63,8 @@ def _read(model: "Model", kinds: Sequence[str]) -> dict[Site, Tensor]:
     values: dict[Site, Tensor] = {}
 
     def keep(site: Site, value: Tensor) -> None:
-        values[site] = value if value.dtype == torch.float64 else value.float()
+        if isinstance(value, Tensor):  # OpenAI GPT's blocks hand on a list.
+            values[site] = value if value.dtype == torch.float64 else value.float()
 
     with torch.no_grad(), reading(model.sites, model.sites.expand(kinds), keep):
         model.hf.base_model(
@@ -69,6 +74,33 @@ def _read(model: "Model", kinds: Sequence[str]) -> dict[Site, Tensor]:
             use_cache=False,
         )
     return values
+
+
+def _check_runs(model: "Model") -> None:
+    if model.hf.base_model is model.hf:  # Llama 4: Hugging Face names no part as its body.
+        raise UserError(
+            f"{model.name}: {type(model.hf).__name__} has no decoder body apart from its head; "
+            f"{ACCEPTED}"
+        )
+    # Many configs have a default number of key-value heads that fits the family's own size alone.
+    heads = int(model.config.num_attention_heads)
+    shared = int(getattr(model.config, "num_key_value_heads", None) or heads)
+    if heads % shared:
+        raise UserError(
+            f"{model.name}: its config has num_attention_heads {heads}, which is no multiple of "
+            f"num_key_value_heads {shared}, so its attention cannot run; give a config where it is"
+        )
+
+
+def _check_shapes(model: "Model", values: dict[Site, Tensor]) -> None:
+    rows, tokens = values[Site("resid_pre", 0)].shape[:2]
+    for site in model.sites.expand(model.sites.kinds):
+        wanted = (rows, tokens, model.sites.width(site))
+        shape = tuple(values[site].shape) if site in values else "no tensor"
+        if shape != wanted:
+            raise UserError(
+                f"{model.name}: {site} holds {shape}, not [row, token, d] = {wanted}; {ACCEPTED}"
+            )
 
 
 def _check_layer(model: "Model", values: dict[Site, Tensor], layer: int, tolerance: float) -> None:

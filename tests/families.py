@@ -51,6 +51,7 @@ _QWEN = {**_GQA, **_SLIDING, "use_sliding_window": True}
 CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": lambda: hf.LlamaConfig(**_GQA),
     "mistral": lambda: hf.MistralConfig(**_GQA, sliding_window=WINDOW),
+    "gemma": lambda: hf.GemmaConfig(**_GQA, head_dim=8),
     "gemma2": lambda: hf.Gemma2Config(**_GEMMA, attn_logit_softcapping=1.0),
     "gemma3": lambda: hf.Gemma3TextConfig(**_GEMMA),
     "qwen2": lambda: hf.Qwen2Config(**_QWEN),
@@ -71,8 +72,28 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     ),
     "neox-parallel": lambda: hf.GPTNeoXConfig(**_BASE, use_parallel_residual=True),
     "neox-sequential": lambda: hf.GPTNeoXConfig(**_BASE, use_parallel_residual=False),
+    "stablelm": lambda: hf.StableLmConfig(**_GQA, qk_layernorm=True, use_qkv_bias=True),
+    "stablelm-parallel": lambda: hf.StableLmConfig(**_GQA, use_parallel_residual=True),
+    "exaone4": lambda: hf.Exaone4Config(**_GQA, **_SLIDING, head_dim=8),
 }
 FAMILIES = tuple(CONFIGS)
+REFUSED: dict[str, Callable[[], Any]] = {
+    "mamba": lambda: hf.MambaConfig(**_BASE, state_size=4),
+    "lfm2": lambda: hf.Lfm2Config(
+        **_GQA, layer_types=["full_attention", "conv", "full_attention"], block_multiple_of=16
+    ),
+    "llama4": lambda: hf.Llama4TextConfig(
+        **_GQA, head_dim=8, intermediate_size_mlp=48, num_local_experts=2
+    ),
+    "opt": lambda: hf.OPTConfig(**_BASE, ffn_dim=48, word_embed_proj_dim=WIDTH),
+    "openai-gpt": lambda: hf.OpenAIGPTConfig(
+        n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_positions=CONTEXT, vocab_size=VOCABULARY
+    ),
+    # Their defaults are the heads of the family's own size, here 16 and 32.
+    "gemma-heads": lambda: hf.GemmaConfig(**_BASE, head_dim=8),
+    "stablelm-heads": lambda: hf.StableLmConfig(**_BASE),
+}
+"""Causal models that load in Hugging Face and whose sites cannot be told, or that cannot run."""
 
 
 @cache
@@ -110,7 +131,8 @@ def tokenizer(*, bos: bool = True, chat: bool = True) -> Any:
 def network(family: str, dtype: torch.dtype = torch.float32) -> Any:
     """A tiny Hugging Face model with the same random weights on every call."""
     torch.manual_seed(0)
-    network = hf.AutoModelForCausalLM.from_config(CONFIGS[family]()).eval().requires_grad_(False)
+    network = hf.AutoModelForCausalLM.from_config((CONFIGS | REFUSED)[family]())
+    network = network.eval().requires_grad_(False)
     for parameter in network.parameters():
         if parameter.dim() == 1:  # Norms and biases start at one and zero, and would hide errors.
             parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from families import FAMILIES, LAYERS, TEXTS, build, network, tokenizer
+from families import FAMILIES, LAYERS, REFUSED, TEXTS, build, network, tokenizer
 
 from probekit.activations import capture
 from probekit.errors import UserError
@@ -169,6 +169,34 @@ def test_encoder_decoder_model(tmp_path):
     )
     transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
     assert "is not a decoder-only language model (model type 't5')" in refusal(tmp_path)
+
+
+SAYS = {
+    "mamba": "adapter finds no attn in block 0 of MambaForCausalLM .* use a decoder family such as",
+    "lfm2": "adapter finds no attn in block 1 of Lfm2ForCausalLM .* use a decoder family such as",
+    "llama4": "tiny: Llama4ForCausalLM has no decoder body apart from its head; use a decoder",
+    "opt": r"tiny: resid_mid\.0 holds \(14, 32\), not \[row, token, d\] = \(2, 7, 32\); use a",
+    "openai-gpt": r"tiny: resid_post\.0 holds no tensor, not \[row, token, d\]",
+    "gemma-heads": "num_attention_heads 4, which is no multiple of num_key_value_heads 16, so",
+    "stablelm-heads": "num_attention_heads 4, which is no multiple of num_key_value_heads 32, so",
+}
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_a_family_whose_sites_cannot_be_told_is_refused(family):
+    with pytest.raises(UserError, match=SAYS[family]) as error:
+        from_parts(network(family), tokenizer(), "tiny")
+    assert "\n" not in str(error.value)
+
+
+def test_encoders_in_memory():
+    sizes = {"vocab_size": 300, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert = transformers.BertConfig(**sizes, hidden_size=16, intermediate_size=16)
+    with pytest.raises(UserError, match="tiny is not causal"):
+        from_parts(transformers.BertForMaskedLM(bert).eval(), tokenizer(), "tiny")
+    t5 = transformers.T5Config(**sizes, d_model=16, d_kv=8, d_ff=16)
+    with pytest.raises(UserError, match="T5ForConditionalGeneration is no single stack of decoder"):
+        from_parts(transformers.T5ForConditionalGeneration(t5).eval(), tokenizer(), "tiny")
 
 
 class Trap:

@@ -248,7 +248,7 @@ def test_every_site_and_layer_is_edited_exactly(family):
             assert size < 1e-4, edit.explain()
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3", "qwen2", "qwen3", "exaone4"])
 def test_a_sliding_window_sees_to_its_edge_and_no_further(family):
     model = build(family)
     prompts = [prompt for prompt in model.encode(TEXTS) if len(prompt) > 6 * WINDOW]
