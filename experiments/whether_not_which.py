@@ -6,7 +6,7 @@ text matters emotionally, and is that carried apart from *which* emotion it is?
 
 1. Probes by layer, from arm to arm, beside what words alone achieve.
 2. Patching at the read-out token: every source with its controls; aligned minimal pairs.
-3. Knockout of heads, sublayers and layers, ranked on one half and measured on the other.
+3. Knockout of heads, sublayers, layers and neurons, ranked on one half and measured on the other.
 
 Each part is a run folder under --out with its own page, and goes on where it was stopped;
 `index.html` gathers their headlines, `findings.json` the answers to the study's questions.
@@ -79,7 +79,8 @@ def run(model: Model, given: argparse.Namespace, out: Path, bars: Progress) -> A
     for stimuli in sets if "ablate" in given.parts else []:
         if stimuli.name != "minimal_pairs":
             folder = out / f"ablate-{stimuli.name}"
-            ablation = Ablation(methods=("zero", "mean"), sizes=sizes)
+            units = ("heads", "sublayers", "layers", "neurons")
+            ablation = Ablation(units, ("zero", "mean"), sizes=sizes)
             run_ablation(model, stimuli, folder, ablation, progress=progress)
             yield f"Knockout: {stimuli.name}", folder
 
@@ -128,18 +129,27 @@ def patch_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def ablate_answers(rows: list[dict[str, str]]) -> dict[str, Any]:
-    """Units that survive the correction on the test half; with "random", noise alone does."""
+    """Units at q < .05 on the test half: of the ablation, its placebo, their difference, and both
+    the first and the last."""
     out: dict[str, Any] = {
         f"{row['source']} {row['metric']}": float(row["value"])
         for row in rows
-        if row["metric"] in ("smallest_p", "fdr_bound")
+        if row["metric"] in ("smallest_p", "fdr_bound", "attribution_r")
     }
+    found: dict[str, dict[str, set[tuple[str, str]]]] = {}
     for row in rows:
         if row["split"] != "dev" and row["q"]:
             key = f"{row['site']}, {row['method']}, {row['metric']}"
-            told = out.setdefault(key, {"units": 0, "survive": 0})
-            told["units"] += 1
-            told["survive"] += float(row["q"]) < 0.05
+            told = found.setdefault(key, {"units": set()})
+            unit = (row["layer"], row["unit"])
+            told["units"].add(unit)
+            alive = told.setdefault(row["condition"], set())
+            if float(row["q"]) < 0.05:
+                alive.add(unit)
+    for key, told in found.items():
+        out[key] = {name: len(units) for name, units in told.items()}
+        if "difference" in told:
+            out[key]["both"] = len(told["ablation"] & told["difference"])
     return out
 
 

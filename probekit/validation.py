@@ -64,7 +64,7 @@ def _read(model: "Model", kinds: Sequence[str]) -> dict[Site, Tensor]:
 
     def keep(site: Site, value: Tensor) -> None:
         if isinstance(value, Tensor):  # OpenAI GPT's blocks hand on a list.
-            values[site] = value if value.dtype == torch.float64 else value.float()
+            values[site] = value.to(torch.promote_types(value.dtype, torch.float32), copy=True)
 
     with torch.no_grad(), reading(model.sites, model.sites.expand(kinds), keep):
         model.hf.base_model(

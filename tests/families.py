@@ -24,7 +24,12 @@ CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-NORMS = {"gpt2": "ln_f", "neox-parallel": "final_layer_norm", "neox-sequential": "final_layer_norm"}
+NORMS = {
+    "gpt2": "ln_f",
+    "falcon-parallel": "ln_f",
+    "neox-parallel": "final_layer_norm",
+    "neox-sequential": "final_layer_norm",
+}
 """Where a family keeps its final norm in the decoder body, if not in `norm`."""
 
 _BASE: dict[str, Any] = {
@@ -74,6 +79,9 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "neox-sequential": lambda: hf.GPTNeoXConfig(**_BASE, use_parallel_residual=False),
     "stablelm": lambda: hf.StableLmConfig(**_GQA, qk_layernorm=True, use_qkv_bias=True),
     "stablelm-parallel": lambda: hf.StableLmConfig(**_GQA, use_parallel_residual=True),
+    "falcon-parallel": lambda: hf.FalconConfig(
+        **_BASE, ffn_hidden_size=48, multi_query=True, parallel_attn=True, bias=False
+    ),
     "exaone4": lambda: hf.Exaone4Config(**_GQA, **_SLIDING, head_dim=8),
 }
 FAMILIES = tuple(CONFIGS)

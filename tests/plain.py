@@ -13,10 +13,16 @@ from torch import Tensor, nn
 from probekit.models import Model
 
 Change = Callable[[Tensor], Tensor]
-BLOCKS = {"gpt2": "h", "gpt-neo": "h"}
-ATTENTION = {"gpt2": "attn", "neox-parallel": "attention", "neox-sequential": "attention"}
+BLOCKS = {"gpt2": "h", "gpt-neo": "h", "falcon-parallel": "h"}
+ATTENTION = {
+    "gpt2": "attn",
+    "falcon-parallel": "self_attention",
+    "neox-parallel": "attention",
+    "neox-sequential": "attention",
+}
 OUTPUTS = {
     "gpt2": ("c_proj", "c_proj"),
+    "falcon-parallel": ("dense", "dense_4h_to_h"),
     "neox-parallel": ("dense", "dense_4h_to_h"),
     "neox-sequential": ("dense", "dense_4h_to_h"),
 }

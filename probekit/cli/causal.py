@@ -62,7 +62,7 @@ def ablate(
         str, typer.Option(help="heads, sublayers, layers, neurons; comma-separated.")
     ] = "heads,sublayers,layers",
     methods: Annotated[
-        str, typer.Option(help="zero, mean, resample, project; the random control always runs.")
+        str, typer.Option(help="zero, mean, resample, project, random; each beside its placebo.")
     ] = "zero,mean,resample",
     positions: Annotated[str, typer.Option(help="last or all tokens.")] = "last",
     template: TemplateName = "feeling",
