@@ -6,7 +6,8 @@ import pytest
 from test_report import ATTACK, Page, opened  # noqa: F401 - a fixture
 
 from probekit.errors import UserError
-from probekit.report import headline_table, write_report
+from probekit.plots import Estimate
+from probekit.report import ablate, headline_table, write_report
 from probekit.report.causal import effects_of
 from probekit.report.patch_figures import readable
 from probekit.report.reading import read_folder
@@ -275,6 +276,9 @@ def worth(layer, head):
     return -0.8 if (layer, head) == (2, 1) else 0.01 * head - 0.02
 
 
+PLACEBO, DIFFERENCE = ("control", "random"), ("difference", "random")
+
+
 def ablate_rows(methods=("zero", "mean"), control=True, together=True, dev=True, smallest=0.002):
     common = {"set": "vignettes", "target": "keyword_free"}
     base = {**common, "condition": "baseline", "split": "test"}
@@ -288,19 +292,14 @@ def ablate_rows(methods=("zero", "mean"), control=True, together=True, dev=True,
         for method in methods[-1:] if split == "dev" else methods:
             for layer in range(N_LAYERS):
                 for head in range(HEADS):
-                    yield from _unit({**common, "split": split}, method, layer, head)
+                    own = {**common, "split": split, "method": method, "layer": layer}
+                    yield from _unit({**own, "unit": head}, control)
     own = {**common, "split": "test", "task": "category", "metric": "own_label", "position": "last"}
     for layer in range(N_LAYERS):
         for site in ("attn_out", "mlp_out"):
-            place = {**own, "site": site, "layer": layer}
             for method in methods:
-                row = {**place, "method": method, "condition": "ablation", "p": 0.01, "q": 0.2}
-                yield {**row, **around(-0.1 * layer)}
-            if control:
-                yield {**place, "method": "random", "condition": "control", **around(-0.05)}
-    if control:
-        head = {**own, "site": "z", "layer": 2, "unit": 1, "method": "random"}
-        yield {**head, "condition": "control", **around(-0.03)}
+                place = {**own, "site": site, "layer": layer, "method": method}
+                yield from _beside(place, -0.1 * layer, -0.05, control)
     for k in (1, 2, 4, 8) if together else ():
         row = {**own, "site": "z", "k": k}
         yield {**row, "method": "top", "condition": "ablation", **around(-0.2 * k)}
@@ -309,16 +308,53 @@ def ablate_rows(methods=("zero", "mean"), control=True, together=True, dev=True,
             yield {**row, **random_k, **around(-0.02 * k, 0.05)}
 
 
-def _unit(common, method, layer, head):
-    place = {**common, "site": "z", "layer": layer, "unit": head, "position": "last"}
-    place |= {"method": method, "condition": "ablation"}
-    tested = {"p": 0.002, "q": 0.01 if (layer, head) == (2, 1) else 0.6}
-    tested = tested if common["split"] == "test" else {}
-    value = worth(layer, head) * (1.5 if common["split"] == "dev" else 1.0)
-    yield {**place, "task": "category", "metric": "own_label", **tested, **around(value)}
-    felt = {"p": 0.5, "q": 0.9} if tested else {}
-    yield {**place, "task": "reception", "metric": "reception_shift", **felt, **around(0.02)}
-    yield {**place, "task": "category", "metric": "kl", **around(0.3)}
+def _unit(common, control):
+    place = {**common, "site": "z", "position": "last"}
+    layer, head, test = place["layer"], place["unit"], place["split"] == "test"
+    value = worth(layer, head) * (1.0 if test else 1.5)
+    own = {**place, "task": "category", "metric": "own_label"}
+    tested = 0.01 if (layer, head) == (2, 1) else 0.6
+    yield from _beside(own, value, -0.03, control and test, q=tested if test else None)
+    felt = {**place, "task": "reception", "metric": "reception_shift"}
+    if test:
+        yield from _beside(felt, 0.02, 0.01, control, q=0.9)
+    kl = {**place, "task": "category", "metric": "kl"}
+    yield {**kl, "condition": "ablation", **around(0.3)}
+
+
+def _beside(place, value, placebo, control, q=0.2):
+    """An effect; where it has a control, its placebo and their difference too."""
+    tested = {} if q is None else {"p": q / 5, "q": q}
+    yield {**place, "condition": "ablation", **tested, **around(value)}
+    if control:
+        row = {**place, "source": "random"}
+        yield {**row, "condition": "control", "p": 0.5, "q": 0.9, **around(placebo)}
+        yield {**row, "condition": "difference", **tested, **around(value - placebo)}
+
+
+def neuron_rows(r=0.83):
+    common = {"set": "vignettes", "target": "keyword_free", "split": "test"}
+    if r is not None:
+        row = {**common, "condition": "baseline", "source": "neurons", "metric": "attribution_r"}
+        yield {**row, "split": "dev", "value": r, "n": 64}
+    for unit in range(4):
+        place = {**common, "site": "mlp_post", "layer": 1, "unit": unit, "position": "last"}
+        place |= {"task": "category", "metric": "own_label", "method": "mean"}
+        yield from _beside(place, -0.1 - 0.1 * unit, 0.0, False, q=0.01)
+
+
+def changed(rows, cells, **new):
+    """The rows, those with these cells changed; there must be some."""
+    rows = list(rows)
+    hit = [row for row in rows if all(row.get(name) == cell for name, cell in cells.items())]
+    assert hit
+    return [{**row, **new} if row in hit else row for row in rows]
+
+
+def heads_of(pair, **more):
+    """Cells of heads by the mean, on the text's own emotion: placebos or differences."""
+    cells = {"site": "z", "method": "mean", "metric": "own_label", "split": "test", "k": None}
+    return {**cells, "condition": pair[0], **({"source": pair[1]} if pair[1] else {}), **more}
 
 
 @pytest.fixture
@@ -326,24 +362,80 @@ def ablated(tmp_path):
     return write_run(tmp_path / "run", "ablate", ablate_rows())
 
 
-def test_survivors_are_named_beside_what_could_survive(ablated):
+def test_units_that_survive_and_differ_from_their_placebo_are_named(ablated):
     text = text_of(ablated)
-    assert "1 of 24 heads survive q < .05 on the text’s own emotion (mean ablation)." in text
     assert (
-        "Heads, mean, keyword-free vignettes: 1 of 24 survive q < .05 on the text’s own emotion: "
-        "layer 2, head 1 (−.80 [−.90, −.70]); on reception, 0 of 24 do. First in rank "
-        "on the dev half: layer 2, head 1, −.80 [−.90, −.70]; random "
-        "control −.03 [−.13, +.07]."
+        "1 of 24 heads survive q < .05 on the text’s own emotion (mean ablation); 1 of them also "
+        "differs from a change as long in a random direction. The top 8 heads together"
     ) in text
+    assert (
+        "Heads, mean, keyword-free vignettes: 1 of 24 survive q < .05 on the text’s own emotion "
+        "(with a change as long in a random direction, 0 do); 1 of them also differs from that "
+        "change at q < .05: layer 2, head 1 (−.80 [−.90, −.70]). On reception, 0 of 24 survive "
+        "(with such a change, 0 do). First in rank on the dev half: layer 2, head 1, −.80 "
+        "[−.90, −.70]; placebo −.03 [−.13, +.07]; difference −.77 [−.87, −.67]."
+    ) in text
+    assert (
+        "Other methods: zero, 1 of 24 survive (placebos: 0), 1 of them beyond the placebo" in text
+    )
+    assert "Other methods: zero, 0 of 8 survive (placebos: 0)." in text
     assert "one alone could survive." in text
 
 
-def test_how_many_random_vectors_survive_is_said_beside_the_units(tmp_path):
-    noise = [row for row in ablate_rows() if row.get("method") == "random" and "unit" in row]
-    rows = [row for row in ablate_rows() if row not in noise]
-    rows += [{**noise[0], "layer": n, "q": 0.01 if n < 3 else 0.9} for n in range(N_LAYERS)]
-    text = text_of(write_run(tmp_path / "run", "ablate", rows))
-    assert "(with a random vector in their place, 3 do)" in text
+def test_a_unit_that_does_not_differ_from_its_placebo_is_not_said_to_matter(tmp_path):
+    rows = changed(ablate_rows(), heads_of(DIFFERENCE), q=0.3)
+    rows = changed(rows, heads_of(PLACEBO, layer=3), q=0.01)
+    text = text_of(write_run(tmp_path, "ablate", rows))
+    assert (
+        "1 of 24 survive q < .05 on the text’s own emotion (with a change as long in a random "
+        "direction, 3 do); none of them does more than that change at q < .05, so none is said to "
+        "matter. On"
+    ) in text
+    assert "(mean ablation); none of them does more than a change as long in a random" in text
+    # Each method has a placebo of its own, and the other one's figures are what they were.
+    assert "zero, 1 of 24 survive (placebos: 0), 1 of them beyond the placebo" in text
+
+
+def test_a_unit_whose_placebo_does_more_differs_and_does_not_matter(tmp_path):
+    rows = changed(ablate_rows(), heads_of(("ablation", "")), q=0.01)
+    rows = changed(rows, heads_of(DIFFERENCE, layer=4, unit=0), q=0.01, **around(0.9))
+    by_zero = heads_of(DIFFERENCE, layer=2, unit=1, method="zero")
+    rows = changed(rows, by_zero, q=0.01, **around(0.9))
+    text = text_of(write_run(tmp_path, "ablate", rows))
+    assert "24 of 24 survive q < .05" in text
+    assert "1 of them also differs from that change at q < .05: layer 2, head 1 (−.80" in text
+    assert "[−.90, −.70]); 1 does less than that. On reception" in text
+    assert "zero, 1 of 24 survive (placebos: 0), 0 of them beyond the placebo" in text
+
+
+def test_reception_is_counted_beside_its_placebo_too(tmp_path):
+    felt = {"site": "z", "method": "mean", "metric": "reception_shift", "layer": 5}
+    rows = changed(ablate_rows(), {**felt, "condition": "ablation"}, q=0.01)
+    rows = changed(rows, {**felt, "condition": "control", "unit": 0}, q=0.01)
+    rows = changed(rows, {**felt, "condition": "difference"}, q=0.02)
+    rows = changed(rows, {**felt, "condition": "difference", "unit": 2}, q=0.2)
+    assert (
+        "On reception, 3 of 24 survive (with such a change, 1 do); 2 of them also differ from the "
+        "placebo."
+    ) in text_of(write_run(tmp_path, "ablate", rows))
+
+
+def test_many_units_that_matter_are_not_all_named(tmp_path):
+    rows = changed(ablate_rows(), heads_of(("ablation", "")), q=0.01, **around(-0.5))
+    rows = changed(rows, heads_of(DIFFERENCE), q=0.01, **around(-0.4))
+    text = text_of(write_run(tmp_path, "ablate", rows))
+    assert "24 of them also differ from that change at q < .05: layer 0, head 0 (−.50" in text
+    assert "layer 1, head 1 (−.50 [−.60, −.40]), and 19 more. On reception" in text
+
+
+def test_a_survivor_without_a_tested_difference_is_not_named(tmp_path):
+    rows = [row for row in ablate_rows() if row["condition"] != "difference"]
+    text = text_of(write_run(tmp_path, "ablate", rows))
+    said = "none was compared with {}, so none is said to matter."
+    assert said.format("that change") in text
+    assert said.format("a change as long in a random direction") in text
+    assert "Controls are missing: differences from matched placebos." in text
+    assert "placebo −.03 [−.13, +.07]; difference not measured." in text
 
 
 def test_a_floor_above_the_bound_is_said(tmp_path):
@@ -357,6 +449,32 @@ def test_a_floor_above_the_bound_is_said(tmp_path):
     assert "Whether a single one could survive is not given in this run." in text
 
 
+def test_single_neurons_have_no_control_and_nothing_is_claimed_of_them(tmp_path):
+    text = text_of(write_run(tmp_path / "a", "ablate", [*ablate_rows(), *neuron_rows()]))
+    assert (
+        "Neurons, mean, keyword-free vignettes: 4 of 4 survive q < .05 on the text’s own emotion. "
+        "First in rank on these very texts: layer 1, neuron 3, −.40 [−.50, −.30]."
+    ) in text
+    assert "Single neurons have no control of their own" in text
+    assert "nothing is claimed of any of them" in text
+    assert (
+        "Picked on the dev half by a first-order estimate (gradient times change), whose "
+        "correlation with exact effects over 64 neurons drawn at random is r = .83."
+    ) in text
+    assert "Controls are missing" not in text
+    alone = text_of(write_run(tmp_path / "b", "ablate", neuron_rows(r=None)))
+    assert (
+        "4 of 4 neurons survive q < .05 on the text’s own emotion (mean ablation); single ones "
+        "have no control of their own, so none is said to matter."
+    ) in alone
+    assert "first-order estimate" not in alone
+
+
+def test_a_correlation_that_could_not_be_computed_is_no_zero(tmp_path):
+    rows = changed(neuron_rows(), {"metric": "attribution_r"}, value=float("nan"))
+    assert "64 neurons drawn at random is r = –." in text_of(write_run(tmp_path, "ablate", rows))
+
+
 def test_top_units_stand_beside_the_band_of_random_ones(ablated):
     text = text_of(ablated)
     said = "The top 8 heads together change the log-odds of the text’s own emotion by −1.60"
@@ -367,13 +485,23 @@ def test_top_units_stand_beside_the_band_of_random_ones(ablated):
 
 def test_an_ablation_without_controls_says_so(tmp_path):
     text = text_of(write_run(tmp_path, "ablate", ablate_rows(control=False, dev=False)))
-    assert "Controls are missing: a random vector and as many units at random." in text
+    assert "Controls are missing: matched placebos and as many units at random." in text
     assert "without random ones beside them that is no finding" in text
     assert "Nothing is claimed without the band of random units." in text
-    assert "random control not measured" in text
-    assert "Missing: a random control." in text
+    assert "placebo not measured; difference not measured." in text
+    assert "Missing: a matched placebo." in text
     assert "First in rank on these very texts" in text
     assert "ranked by the effects that are shown, the first ones are too large" in text
+
+
+def test_a_placebo_that_is_missing_for_some_units_is_said_of_those(tmp_path):
+    rows = [
+        row
+        for row in ablate_rows()
+        if (row.get("source"), row.get("site"), row.get("method")) != ("random", "mlp_out", "zero")
+    ]
+    text = text_of(write_run(tmp_path, "ablate", rows))
+    assert "Controls are missing: matched placebos (MLP sublayers by zero)." in text
 
 
 def test_an_ablation_of_nothing_is_still_a_page(tmp_path):
@@ -384,6 +512,67 @@ def test_an_ablation_of_nothing_is_still_a_page(tmp_path):
     assert headline_table(tmp_path)[2] == []
 
 
+def test_a_vector_put_in_a_units_place_is_no_placebo(tmp_path):
+    rows = list(ablate_rows(control=False))
+    place = {**heads_of(("ablation", "")), "set": "vignettes", "target": "keyword_free"}
+    place |= {"position": "last", "task": "category", "layer": 2, "unit": 1, "method": "random"}
+    old = [*rows, {**place, "condition": "control", **around(-0.03)}]
+    text = text_of(write_run(tmp_path / "old", "ablate", old))
+    assert "Controls are missing: matched placebos and" in text
+    assert "placebo not measured" in text
+    assert "placebo of" not in text
+    new = ablate_rows(methods=("random", "mean"))
+    text = text_of(write_run(tmp_path / "new", "ablate", new))
+    assert "Other methods: random, 1 of 24 survive (placebos: 0)" in text
+    assert "placebo of random (control), position last, keyword-free vignettes" in text
+
+
+def test_maps_and_curves_of_each_method_have_the_placebo_of_that_method(tmp_path):
+    rows = changed(ablate_rows(), heads_of(PLACEBO, method="zero"), **around(-0.3))
+    sublayers = {"site": "attn_out", "method": "zero", "condition": "control"}
+    folder = write_run(tmp_path, "ablate", changed(rows, sublayers, **around(-0.4)))
+    own = "Log-odds of the text’s own emotion"
+    heads = [v for v in views_of(folder, "heads") if v.group == own]
+    assert [(v.name.split(",")[0], round(v.data.cells[2][1].value, 2)) for v in heads] == [
+        *(("mean", -0.8), ("placebo of mean (control)", -0.03), ("mean minus its placebo", -0.77)),
+        *(("zero", -0.8), ("placebo of zero (control)", -0.3), ("zero minus its placebo", -0.77)),
+    ]
+    kinds = [v.data.unit.split(" in ")[0] for v in heads]
+    assert kinds == ["change", "change", "difference"] * 2
+    curves = views_of(folder, "sublayers")
+    nulls = [(v.name.split(",")[0], v.data.null.estimates[0].value) for v in curves]
+    assert nulls == [("mean", -0.05), ("zero", -0.4)]
+    assert curves[0].summary == (
+        "mean: from .00 [−.10, +.10] at layer 0 to −.70 [−.80, −.60] at layer 7. Matched placebo: "
+        "from −.05 [−.15, +.05] at layer 0 to −.05 [−.15, +.05] at layer 7."
+    )
+
+
+def views_of(folder, key):
+    """The views of the first figure of a section."""
+    sections = {section.key: section for section in ablate.page(read_folder(folder))}
+    return sections[key].figures[0].views
+
+
+def test_placebos_that_are_missing_at_a_layer_stay_gaps(tmp_path):
+    cells = {"site": "attn_out", "layer": 3, "condition": "control", "method": "mean"}
+    nothing = {"value": None, "low": None, "high": None}
+    rows = changed(ablate_rows(), cells, **nothing)
+    rows = changed(rows, heads_of(DIFFERENCE, layer=2, unit=1), **nothing)
+    gone = {"layer": 2, "condition": "control"}
+    rows = [
+        row for row in rows if not (gone.items() <= row.items() and row.get("unit") in (1, None))
+    ]
+    folder = write_run(tmp_path, "ablate", rows)
+    null = views_of(folder, "sublayers")[0].data.null
+    assert 2 not in dict(null.by_layer)
+    assert dict(null.by_layer)[3] == Estimate(None)
+    placebos = views_of(folder, "heads")[1].data.cells
+    assert placebos[2][1] == Estimate(None)
+    assert placebos[2][0].value == -0.03
+    assert "placebo not measured; difference not measured." in text_of(folder)
+
+
 def test_the_method_is_headlined_that_ranked_the_dev_half_else_the_manifests_first(tmp_path):
     said = "survive q < .05 on the text’s own emotion ({} ablation)"
     for dev, method in ((True, "mean"), (False, "zero")):
@@ -391,15 +580,27 @@ def test_the_method_is_headlined_that_ranked_the_dev_half_else_the_manifests_fir
         assert said.format(method) in text_of(folder)
 
 
+def test_the_table_has_the_placebo_the_difference_and_its_q(ablated):
+    text = text_of(ablated)
+    head = ["Own emotion", "p", "q", "Control", "Difference", "q of difference", "Reception"]
+    assert "".join(head) in text
+    first = ["−.80 [−.90, −.70]", ".002", ".010", "−.03 [−.13, +.07]", "−.77 [−.87, −.67]", ".010"]
+    assert "".join(["layer 2, head 1", *first, "+.02"]) in text
+    assert (
+        "".join(["top 8", "−1.60 [−1.70, −1.50]––", "−.16 [−.21, −.11]––", "–––", "8040"]) in text
+    )
+
+
 def test_the_short_table_of_ablation(ablated):
     _, columns, rows = headline_table(ablated)
-    assert columns == ("unit", "effect", "random", "q")
+    assert columns == ("unit", "effect", "q", "control", "difference", "its q")
     assert rows[0] == ("heads, mean, keyword-free vignettes",)
     assert rows[1] == (
-        *(" layer 2, head 1", "-0.80 [-0.90, -0.70]", "-0.03 [-0.13, +0.07]", "0.010"),
+        *(" layer 2, head 1", "-0.80 [-0.90, -0.70]", "0.010"),
+        *("-0.03 [-0.13, +0.07]", "-0.77 [-0.87, -0.67]", "0.010"),
     )
     assert len(rows) == 1 + 5 + 2
-    assert rows[-1][1:3] == ("-1.60 [-1.70, -1.50]", "-0.16 [-0.21, -0.11]")
+    assert rows[-1][1:] == ("-1.60 [-1.70, -1.50]", "-", "-0.16 [-0.21, -0.11]", "-", "-")
 
 
 # Both

@@ -1,9 +1,11 @@
 """The figures of the page of an ablation run, with their text summaries."""
 
+from dataclasses import replace
+
 from probekit.plots import LayerCurves, Series
 from probekit.report.causal import (
     MEASURES,
-    Arm,
+    Curve,
     Effects,
     arm,
     by_head,
@@ -15,17 +17,32 @@ from probekit.report.causal import (
     varying,
 )
 from probekit.report.reading import Line
-from probekit.report.units import OWN, RECEPTION, SITES, Together, families, together
+from probekit.report.units import (
+    ABLATION,
+    DIFFERENCE,
+    OWN,
+    PLACEBO,
+    RECEPTION,
+    SITES,
+    SOURCE,
+    Together,
+    families,
+    together,
+)
 from probekit.report.views import Figure, View, figure, series_text
 from probekit.report.words import capital
 
 ORDER = (OWN, RECEPTION, "top1_changed", "kl")
 """The order of the menus."""
 
+VIEWED = {ABLATION: "{}", PLACEBO: "placebo of {} (control)", DIFFERENCE: "{} minus its placebo"}
+"""What the menu calls a map of each kind."""
+
 
 def heads(effects: Effects) -> list[Figure | None]:
-    """Layer by head: one view for each figure, method, position and arm, the control last."""
-    lines = [each for each in effects.of(site="z", k=None, metric=(OWN, RECEPTION)) if each.unit]
+    """Layer by head: views of each figure and method, its placebo, and the difference."""
+    singles = effects.of(site="z", k=None, metric=(OWN, RECEPTION))
+    lines = [each for each in singles if each.unit and each.source == SOURCE.get(each.condition)]
     keys = dict.fromkeys(
         (each.metric, each.condition, each.method, each.position, arm(each)) for each in lines
     )
@@ -35,7 +52,7 @@ def heads(effects: Effects) -> list[Figure | None]:
     def order(key: tuple) -> tuple[int, ...]:
         metric, condition, method, _, whose = key
         rank = first.index(method) if method in first else len(first)
-        return (ORDER.index(metric), condition != "ablation", rank, whose not in texts)
+        return (ORDER.index(metric), whose not in texts, rank, list(SOURCE).index(condition))
 
     views = []
     for key in sorted(keys, key=order):
@@ -43,51 +60,48 @@ def heads(effects: Effects) -> list[Figure | None]:
         cells = {"condition": condition, "method": method, "position": position}
         chosen = picked(lines, metric=metric, **cells, **whose._asdict())
         drawn, said = by_head(chosen, metric)
-        kind = f"{method} (control)" if condition == "control" else method
+        if condition == DIFFERENCE:
+            drawn = replace(drawn, unit=f"difference in {MEASURES[metric]}")
+        kind = VIEWED[condition].format(method)
         name = varying(kind, position and f"position {position}", str(whose))
         views.append(View(capital(MEASURES[metric]), name, drawn, said))
     return [figure("by-heads", "Ablations of single heads, layer by head", views)]
 
 
 def sublayers(effects: Effects) -> list[Figure | None]:
-    """A figure for each site: every method over layers, beside the random control."""
-    ablated = [c for c in effects.curves if c.condition == "ablation" and c.metric in ORDER]
+    """A figure for each site: a view for each figure and method, over layers."""
+    ablated = [
+        c for c in effects.curves if (c.condition, c.source) == (ABLATION, "") and c.metric in ORDER
+    ]
+    methods = [family.method for family in families(effects)]
     found = []
     for place, site in enumerate(site for site in SITES if site in {c.site for c in ablated}):
-        keys = dict.fromkeys((c.metric, c.position, c.arm) for c in ablated if c.site == site)
-        views = [
-            _sublayer(effects, site, *key) for key in sorted(keys, key=lambda k: ORDER.index(k[0]))
-        ]
+        own = [each for each in ablated if each.site == site]
+        own.sort(key=lambda c: (ORDER.index(c.metric), [*methods, c.method].index(c.method)))
         title = f"{capital(SITES[site])} ({site}), over layers"
-        found.append(figure(f"sublayers-{place}", title, views))
+        found.append(figure(f"sublayers-{place}", title, [_sublayer(effects, c) for c in own]))
     return found
 
 
-def _sublayer(effects: Effects, site: str, metric: str, position: str, texts: Arm) -> View:
-    own = {
-        curve_: list(lines.values())
-        for curve_, lines in effects.curves.items()
-        if (curve_.site, curve_.metric, curve_.position, curve_.arm)
-        == (site, metric, position, texts)
-    }
-    made = [(c, curve(c.method, lines)) for c, lines in own.items()]
-    series = [each for c, each in made if each and c.condition == "ablation"]
-    control = next((each for c, each in made if each and c.condition == "control"), None)
+def _sublayer(effects: Effects, own: Curve) -> View | None:
+    """One method alone: its placebo is as long as what that method changes, and no other's."""
+    effect = curve(own.method, effects.curves[own].values())
+    if effect is None:
+        return None
+    placebo = own._replace(condition=PLACEBO, source=SOURCE[PLACEBO])
+    control = curve("Matched placebo", effects.curves.get(placebo, {}).values())
     data = LayerCurves(
-        series,
-        unit_of(metric),
+        [effect],
+        unit_of(own.metric),
         null=control,
-        null_name="random vector (control)",
-        signed=signed(metric),
+        null_name="matched placebo (control)",
+        signed=signed(own.metric),
     )
-    said = [series_text(each, signed=data.signed) for each in series]
-    said.append(
-        series_text(Series("Random control", control.layers, control.estimates), signed=data.signed)
-        if control
-        else "Missing: a random control."
-    )
-    name = varying(position and f"position {position}", str(texts))
-    return View(capital(MEASURES[metric]), name, data, " ".join(said))
+    said = [series_text(each, signed=data.signed) for each in (effect, control) if each]
+    if control is None:
+        said.append("Missing: a matched placebo.")
+    name = varying(own.method, own.position and f"position {own.position}", str(own.arm))
+    return View(capital(MEASURES[own.metric]), name, data, " ".join(said))
 
 
 def cumulative(effects: Effects) -> list[Figure | None]:
@@ -98,13 +112,13 @@ def cumulative(effects: Effects) -> list[Figure | None]:
         own = sorted(
             (each for each in curves if each.site == site), key=lambda c: ORDER.index(c.metric)
         )
-        units = SITES.get(site, site)
-        title = f"{capital(units)} ablated together"
-        found.append(figure(f"together-{place}", title, [_together(each, units) for each in own]))
+        title = f"{capital(own[0].units)} ablated together"
+        found.append(figure(f"together-{place}", title, [_together(each) for each in own]))
     return found
 
 
-def _together(each: Together, units: str) -> View:
+def _together(each: Together) -> View:
+    units = each.units
     axis = f"{units} ablated together"
     top, random = _over_k(f"top {units}", each.top), _over_k(f"random {units}", each.random)
     data = LayerCurves(

@@ -127,14 +127,23 @@ ABLATION = (
         "model. Below 0, the text’s own emotion loses: the unit helped.",
     ),
     (
-        "Zero, mean, resample, project",
+        "Zero, mean, resample, project, random",
         "what is put in its place: nothing; the unit’s mean over texts; what it wrote on another "
-        "text; itself without a direction. A whole layer is both its sublayers.",
+        "text; itself without a direction; a random vector of equal length. A whole layer is both "
+        "its sublayers.",
     ),
     (
-        "Random control",
-        "a random vector of equal length in the same place: what any disturbance of that size "
-        "does.",
+        "Matched placebo",
+        "the control of a single unit: the same unit at the same tokens is changed by exactly as "
+        "much, text by text, but in a random direction. It is what any change of that length "
+        "does, and each method has its own. One number has no direction, so single neurons have "
+        "none.",
+    ),
+    (
+        "Difference from the placebo",
+        "the effect minus that of the matched placebo, paired by text. A unit is only said to "
+        "matter if its effect and this difference both survive q < .05, and it does more than the "
+        "placebo, not less.",
     ),
     (
         "Top k and random k",

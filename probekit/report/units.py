@@ -1,4 +1,4 @@
-"""Ablation by unit: effects on the test half, ranked by the dev half, beside a random control."""
+"""Ablation by unit: effects on the test half, ranked by the dev half, each beside its placebo."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,29 @@ from probekit.report.causal import ALPHA, Arm, Curve, Effects, arm, headlined, p
 from probekit.report.reading import Line
 
 OWN, RECEPTION, KL = "own_label", "reception_shift", "kl"
+NEURONS = "mlp_post"
 SITES = {
     "z": "heads",
     "attn_out": "attention sublayers",
     "mlp_out": "MLP sublayers",
     "resid_post": "whole layers",
-    "mlp_post": "neurons",
+    NEURONS: "neurons",
 }
 """What a unit is at each site, in the order of the page."""
 
-KINDS = {"z": "heads", "resid_post": "layers", "mlp_post": "neurons"}
+KINDS = {"z": "heads", "resid_post": "layers", NEURONS: "neurons"}
 """What the results call the units of a site; both sublayers are tested as one kind."""
 
 TOP, RANDOM = "top", "random_k"
+ABLATION, PLACEBO, DIFFERENCE = "ablation", "control", "difference"
+"""What the results call an effect of a single unit, the same of a change as long in a random
+direction, and the first minus the second."""
+
+SOURCE = {ABLATION: "", PLACEBO: "random", DIFFERENCE: "random"}
+"""The sources of the three."""
+
+HEADLINE_K = 8
+"""How many units together the findings speak of."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,16 @@ class Family:
     site: str
     method: str
     position: str
+
+    @property
+    def units(self) -> str:
+        """What is ablated."""
+        return SITES.get(self.site, self.site)
+
+    @property
+    def controlled(self) -> bool:
+        """Whether a single unit can have a placebo: one number has no direction."""
+        return self.site != NEURONS
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -47,7 +67,7 @@ class Family:
 
     @property
     def _key(self) -> Curve:
-        return Curve(self.arm, self.site, self.position, OWN, "", "ablation", self.method)
+        return Curve(self.arm, self.site, self.position, OWN, "", ABLATION, self.method)
 
     def _own(self, groups: Mapping[Curve, list[Line]], metric: str = OWN) -> list[Line]:
         return groups.get(self._key._replace(metric=metric), [])
@@ -57,15 +77,39 @@ class Family:
         given = [line for line in self._own(self.effects.groups, metric) if line.q is not None]
         return sorted(given, key=lambda line: line.estimate.value or 0.0)
 
-    def at_random(self, metric: str = OWN) -> int | None:
-        """How many places survive in which a random vector stands: what any disturbance does."""
-        key = self._key._replace(metric=metric, condition="control", method="random")
-        given = [line.q for line in self.effects.groups.get(key, []) if line.q is not None]
-        return sum(q < ALPHA for q in given) if given else None
-
     def survivors(self, metric: str = OWN) -> list[Line]:
         """Those of them at q < .05."""
         return [line for line in self.tested(metric) if (line.q or 0.0) < ALPHA]
+
+    def against(self, condition: str, metric: str = OWN) -> list[Line]:
+        """The placebos of the units, or the differences from them."""
+        key = self._key._replace(metric=metric, condition=condition, source=SOURCE[condition])
+        return self.effects.groups.get(key, [])
+
+    def placebos(self, metric: str = OWN) -> int | None:
+        """How many placebos survive: what any change of that length does; `None` if untested."""
+        given = [line.q for line in self.against(PLACEBO, metric) if line.q is not None]
+        return sum(q < ALPHA for q in given) if given else None
+
+    def compared(self, metric: str = OWN) -> bool:
+        """Whether differences from the placebo were tested."""
+        return any(line.q is not None for line in self.against(DIFFERENCE, metric))
+
+    def beyond(self, metric: str = OWN) -> list[Line]:
+        """Survivors that also do more than their placebo, at q < .05: those that matter."""
+        return [line for line in self.survivors(metric) if self._against_placebo(line) > 0]
+
+    def outdone(self, metric: str = OWN) -> list[Line]:
+        """Survivors that differ from their placebo too, but because that does more."""
+        return [line for line in self.survivors(metric) if self._against_placebo(line) < 0]
+
+    def _against_placebo(self, line: Line) -> int:
+        """1 or -1 where the difference goes on with the effect or against it, 0 if it is none."""
+        found = self.beside(line, line.metric, DIFFERENCE)
+        if found is None or found.q is None or found.q >= ALPHA:
+            return 0
+        same = (found.estimate.value or 0.0) * (line.estimate.value or 0.0)
+        return int(same > 0) - int(same < 0)
 
     @property
     def ranked(self) -> list[Line]:
@@ -78,28 +122,35 @@ class Family:
 
         return sorted(self.lines, key=harm)
 
-    def beside(self, line: Line, metric: str, *, control: bool = False) -> Line | None:
-        """Another figure of a unit; with `control`, that of a random vector in its place."""
+    def beside(self, line: Line, metric: str, condition: str = ABLATION) -> Line | None:
+        """Another figure of a unit, or the same of its placebo, or their difference."""
         task = "reception" if metric == RECEPTION else "category"
         cells = {"metric": metric, "task": task}
-        if control:
-            cells |= {"condition": "control", "method": "random"}
-        return self.effects.beside(line, **cells)
+        return self.effects.beside(line, **cells, condition=condition, source=SOURCE[condition])
 
     @property
     def smallest_p(self) -> float | None:
         """The smallest p that so few clusters can give."""
-        return self._base("smallest_p")
+        line = self._base("smallest_p")
+        return line.estimate.value if line else None
 
     @property
     def needed_p(self) -> float | None:
         """What the p of a single unit must not exceed to survive alone."""
-        return self._base("fdr_bound")
+        line = self._base("fdr_bound")
+        return line.estimate.value if line else None
 
-    def _base(self, metric: str) -> float | None:
+    @property
+    def attribution(self) -> Line | None:
+        """How the first-order estimate that units were picked by agrees with exact effects."""
+        return self._base("attribution_r")
+
+    def _base(self, metric: str) -> Line | None:
         kind = KINDS.get(self.site, "sublayers")
-        found = self.effects.of(condition="baseline", metric=metric, set=self.arm.set, source=kind)
-        return found[0].estimate.value if found else None
+        every = (*self.effects.lines, *self.effects.dev)
+        cells = {"condition": "baseline", "metric": metric, "set": self.arm.set, "source": kind}
+        found = picked(every, **cells)
+        return found[0] if found else None
 
 
 def families(effects: Effects) -> list[Family]:
@@ -123,7 +174,7 @@ def families(effects: Effects) -> list[Family]:
     found = [
         (each.arm, each.site, each.method, each.position)
         for each in effects.groups
-        if (each.condition, each.metric, each.source) == ("ablation", OWN, "")
+        if (each.condition, each.metric, each.source) == (ABLATION, OWN, "")
     ]
     known = headlined(texts for texts, *_ in found)
     return sorted((Family(effects, *each) for each in found), key=order)
@@ -149,6 +200,17 @@ class Together:
     metric: str
     top: dict[int, Line]
     random: dict[int, Line]
+
+    @property
+    def k(self) -> int | None:
+        """Eight units, or the most that stand beside a control, or that there are."""
+        both = [k for k in self.top if k in self.random] or list(self.top)
+        return HEADLINE_K if HEADLINE_K in both else max(both, default=None)
+
+    @property
+    def units(self) -> str:
+        """What is ablated."""
+        return SITES.get(self.site, self.site)
 
     def side(self, k: int) -> int | None:
         """1 or -1 where the top units lie above or below the band of random ones, 0 within it."""
