@@ -72,19 +72,28 @@ def test_patch_writes_figures_with_controls_and_a_page(texts, tmp_path, capsys):
 
 
 def test_ablate_ranks_on_dev_and_measures_on_test(texts, tmp_path, capsys):
-    command = ["ablate", DEFAULT, "--stimuli", str(texts), "--units", "sublayers"]
+    command = ["ablate", DEFAULT, "--stimuli", str(texts), "--units", "sublayers,neurons"]
     command += ["--methods", "zero", "--permutations", "99", "--out", str(tmp_path / "run")]
     assert run(command) == 0
     assert "report:" in capsys.readouterr().out
-    rows = [r for r in results(tmp_path / "run") if r["metric"] == "kl" and r["split"] == "test"]
-    zeroed = {
-        (r["site"], int(r["layer"])): float(r["value"]) for r in rows if r["method"] == "zero"
-    }
+    every = results(tmp_path / "run")
+    rows = [r for r in every if r["metric"] == "kl" and r["split"] == "test" and not r["k"]]
+    zeroed, placebo = (
+        {
+            (r["site"], int(r["layer"])): float(r["value"])
+            for r in rows
+            if r["condition"] == condition and r["site"] != "mlp_post"
+        }
+        for condition in ("ablation", "control")
+    )
+    assert zeroed.keys() == placebo.keys()
     assert len(zeroed) == 60
     assert min(zeroed.values()) >= 0
     # What the first block's MLP writes is what a small model cannot do without.
     assert zeroed["mlp_out", 0] > sorted(zeroed.values())[30]
-    assert {r["method"] for r in rows} == {"zero", "random"}
+    assert sum(r["site"] == "mlp_post" for r in rows) == 64
+    attributed = [r for r in every if r["metric"] == "attribution_r"]
+    assert len(attributed) == 1, "the basic emotions begin with tokens of their own"
 
 
 def test_a_run_folder_of_another_job_is_refused(texts, tmp_path, capsys):
