@@ -2,9 +2,10 @@
 
 Units are ranked on one half of the texts (dev) and measured on the other (test), so that the best
 of many is not reported with its luck. Beside every ablation stands its placebo: the same unit is
-moved as far, in a random direction; and the difference is tested, pair by pair. Beside the best k
-together stand k random units of the same kind, 20 times. A neuron is one number, without another
-direction: k random ones are its control.
+moved as far, in a random direction that is the same for all texts; and their difference is tested
+text by text. The share of placebos that survive is what any disturbance does; the difference is
+from one direction drawn. Beside the best k together stand k random units of the same kind, 20
+times. A neuron is one number, without another direction: k random ones are its control.
 
 With `positions="all"` the text's own tokens are changed (not the first, an attention sink), and
 what replaces a unit is a mean over such tokens.

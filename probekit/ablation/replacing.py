@@ -92,8 +92,7 @@ class Replacing:
             for site in unit.sites:
                 operation = self._operation(site, unit.unit, method, rows)
                 if elsewhere:
-                    directions = self._directions(site, unit.unit, len(rows))
-                    operation = Elsewhere(operation, directions)
+                    operation = Elsewhere(operation, self._direction(site, unit.unit))
                 part = None if unit.unit is None else (unit.unit,)
                 out.append(Edit(site, where, operation, units=part))
         return out
@@ -127,12 +126,15 @@ class Replacing:
         spare = np.resize(order, len(rows)).tolist()
         return [after.get(row, other) for row, other in zip(rows.tolist(), spare, strict=True)]
 
-    def _directions(self, site: Site, unit: int | None, count: int) -> NDArray[np.float32]:
-        """Random ones `[item, width]` for the placebo of a unit, whatever the method."""
+    def _direction(self, site: Site, unit: int | None) -> NDArray[np.float32]:
+        """A random one `[width]` for the placebo of a unit, whatever the method.
+
+        The same for every text: what an ablation takes away is much the same in all of them, and
+        directions of their own would cancel in the mean.
+        """
         sites = self.subject.model.sites
         width = sites.width(site) // (1 if unit is None else sites.units(site.kind))
-        drawn = self._noise(site, unit, _ELSEWHERE).standard_normal((count, width))
-        return drawn.astype(np.float32)
+        return self._noise(site, unit, _ELSEWHERE).standard_normal(width).astype(np.float32)
 
     def _noise(self, site: Site, unit: int | None, what: int) -> np.random.Generator:
         """Of the unit alone: the two sublayers of a layer get directions of their own."""
