@@ -21,7 +21,7 @@ from probekit.tasks import NEUTRAL
 CONTROLS = ("neutral", "random", "shuffled")
 COMPARED = {
     "random": ("same", "other", "across", "partner", "neutral"),
-    "same": ("other", "across"),
+    "same": ("other", "across", "neutral"),
     "neutral": ("other", "across", "partner"),
 }
 """Control -> sources that are compared with it, text by text.
