@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
     from probekit.crossval import cross_validate
-    from probekit.edits import Add, Clamp, Edit, Elsewhere, ProjectOut, Scale, Set, Zero
+    from probekit.edits import Add, Clamp, Edit, ProjectOut, Rotated, Scale, Set, Zero
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.models import Model, load_model
@@ -36,7 +36,7 @@ _HOME = {
     "Add": "edits",
     "Clamp": "edits",
     "Edit": "edits",
-    "Elsewhere": "edits",
+    "Rotated": "edits",
     "ProjectOut": "edits",
     "Scale": "edits",
     "Set": "edits",
@@ -84,7 +84,6 @@ __all__ = [
     "Add",
     "Clamp",
     "Edit",
-    "Elsewhere",
     "LabelLogOdds",
     "LabelLogits",
     "LayerProbes",
@@ -95,6 +94,7 @@ __all__ = [
     "Patching",
     "ProjectOut",
     "Projection",
+    "Rotated",
     "Scale",
     "Set",
     "Site",

@@ -12,13 +12,14 @@ from probekit.edits import (
     Add,
     Clamp,
     Edit,
-    Elsewhere,
     Operation,
     ProjectOut,
+    Rotated,
     Scale,
     Set,
     Zero,
 )
+from probekit.edits.operations import rotation
 from probekit.errors import UserError
 from probekit.hooks import writing
 from probekit.sites import Site
@@ -261,21 +262,29 @@ def test_operations_do_what_they_say():
 @pytest.mark.parametrize(
     "of", [Zero(), Set(numbers(6)), Add(numbers(6)), Scale(3.0), ProjectOut(numbers(6))]
 )
-def test_a_placebo_changes_as_much_and_only_in_its_direction(of):
-    part, directions = numbers(5, 6, seed=1), 7 * numbers(5, 6, seed=2)
-    placebo = Elsewhere(of, directions)
-    moved = placebo(part, *placebo.values) - part
-    assert_close(moved.norm(dim=-1), (of(part, *of.values) - part).norm(dim=-1))
-    assert_close(
-        moved / moved.norm(dim=-1, keepdim=True), directions / directions.norm(dim=-1, keepdim=True)
-    )
-    assert (
-        placebo.explain() == f"moved in a given direction by as much as if it were {of.explain()}"
-    )
+def test_a_placebo_is_the_same_change_turned(of):
+    part = numbers(5, 6, seed=1)
+    placebo = Rotated(of, seed=4)
+    change, moved = of(part, *of.values) - part, placebo(part, *placebo.values) - part
+    # Lengths, and angles between the changes of several texts.
+    assert_close(moved @ moved.T, change @ change.T)
+    assert float((moved - change).abs().max()) > 0.1
+    assert not torch.allclose(moved, Rotated(of, seed=5)(part, *of.values) - part, atol=0.1)
+    assert placebo.explain() == f"changed as if {of.explain()}, but in a random direction"
+
+
+def test_rotations_are_orthogonal_random_and_the_same_on_every_call():
+    turned = torch.stack([rotation(6, seed) for seed in range(400)])
+    assert_close(turned @ turned.mT, torch.eye(6, dtype=torch.float64).expand(400, 6, 6), 1e-12)
+    # Uniform: entries of mean 0 and variance 1 / width.
+    assert float(turned.mean(0).abs().max()) < 0.1
+    assert_close((turned**2).mean(0), torch.full((6, 6), 1 / 6, dtype=torch.float64), 0.3)
+    rotation.cache_clear()
+    assert torch.equal(rotation(6, 3), turned[3])
 
 
 def test_the_placebo_of_no_change_is_no_change():
-    placebo = Elsewhere(Scale(1.0), numbers(6, seed=2))
+    placebo = Rotated(Scale(1.0))
     assert torch.equal(placebo(numbers(5, 6), *placebo.values), numbers(5, 6))
 
 
@@ -643,8 +652,6 @@ def test_numpy_and_lists_are_taken_for_positions_and_units():
         (lambda: Clamp(torch.nan, 1.0), "clamp from nan to 1.0"),
         (lambda: ProjectOut([[1.0, 0.0], [0.0, 0.0]]), "none of them zero"),
         (lambda: ProjectOut(torch.ones(2, 2, 2)), r"directions \[k, width\]"),
-        (lambda: Elsewhere(Zero(), torch.zeros(4)), "elsewhere: .*none of them zero"),
-        (lambda: Elsewhere(Zero(), 1.0), "elsewhere: give directions"),
     ],
 )
 def test_edits_that_cannot_be_are_refused_in_one_line(make, says):
@@ -673,7 +680,7 @@ REFUSED = [
     ),
     (lambda: Edit("resid_mid.1", -1, Add(numbers(48))), "48 wide: give 32"),
     (
-        lambda: Edit("z.1.0", -1, Elsewhere(ProjectOut(numbers(32)), numbers(8))),
+        lambda: Edit("z.1.0", -1, Rotated(ProjectOut(numbers(32)))),
         r"values for z\.1 are 32 wide: give 8",
     ),
     (lambda: Edit("resid_mid.1", -1, Add(numbers(6, 31))), "31 wide: give 32"),

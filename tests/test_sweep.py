@@ -26,13 +26,14 @@ from probekit.edits import (
     Add,
     Clamp,
     Edit,
-    Elsewhere,
     Operation,
     ProjectOut,
+    Rotated,
     Scale,
     Set,
     Zero,
 )
+from probekit.edits.operations import rotation
 from probekit.errors import UserError
 from probekit.models import Model, from_parts, load_model
 from probekit.readouts import LabelLogits, NextTokenKL, Projection
@@ -95,8 +96,8 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
     def out(_, part):
         return part - basis.T @ torch.linalg.lstsq(basis.T, part[:, None]).solution[:, 0]
 
-    def elsewhere(item, part):
-        return part + 1.5 * part.norm() * table[item] / table[item].norm()
+    def turned(_, part):
+        return part - 1.5 * part @ rotation(width, 3).to(dtype)
 
     return {
         "Zero": (Zero(), lambda _, part: torch.zeros_like(part)),
@@ -107,7 +108,7 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
         "ProjectOut": (ProjectOut(basis), out),
         "Set.mean": (Set.mean(table), lambda *_: table.double().mean(0).to(dtype)),
         "Set.resample": (Set.resample(table, donors), lambda item, _: table[donors[item]]),
-        "Elsewhere": (Elsewhere(Scale(-0.5), table), elsewhere),
+        "Rotated": (Rotated(Scale(-0.5), seed=3), turned),
     }
 
 

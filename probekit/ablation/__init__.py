@@ -1,11 +1,12 @@
 """Ablation with its controls: which heads, sublayers, layers and neurons a read-out needs.
 
 Units are ranked on one half of the texts (dev) and measured on the other (test), so that the best
-of many is not reported with its luck. Beside every ablation stands its placebo: the same unit is
-moved as far, in a random direction that is the same for all texts; and their difference is tested
-text by text. The share of placebos that survive is what any disturbance does; the difference is
-from one direction drawn. Beside the best k together stand k random units of the same kind, 20
-times. A neuron is one number, without another direction: k random ones are its control.
+of many is not reported with its luck. Beside every ablation stands its placebo: the same change of
+the same unit, turned by one random rotation for all texts, so that it is as long and has as much in
+common over texts; and their difference is tested text by text. The share of placebos that survive
+is what any disturbance of that size does; the difference is from one rotation drawn. Beside the
+best k together stand k random units of the same kind, 20 times. A neuron is one number, without
+another direction: k random ones are its control.
 
 With `positions="all"` the text's own tokens are changed (not the first, an attention sink), and
 what replaces a unit is a mean over such tokens.

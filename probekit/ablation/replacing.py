@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.causal import LAST, Subject, norm_matched
-from probekit.edits import Edit, Elsewhere, Operation, ProjectOut, Set, Zero
+from probekit.edits import Edit, Operation, ProjectOut, Rotated, Set, Zero
 from probekit.errors import UserError
 from probekit.pooling import tokens
 from probekit.sites import KINDS, Site, SiteMap
@@ -24,7 +24,7 @@ READ = {
 """Sites whose states replace a unit."""
 METHODS = ("zero", "mean", "resample", "project", "random")
 RANKED_BY = "mean"
-_OTHERS, _RANDOM, _ELSEWHERE = 4, 5, 7
+_OTHERS, _RANDOM = 4, 5
 """Streams of random numbers."""
 
 
@@ -81,9 +81,9 @@ class Replacing:
         method: str,
         rows: NDArray[np.int64],
         *,
-        elsewhere: bool = False,
+        placebo: bool = False,
     ) -> list[Edit]:
-        """Units ablated together; with `elsewhere` the placebo of it."""
+        """Units ablated together; with `placebo` what is as large a change, but another."""
         where: Any = -1
         if self.positions == "all":  # Those that the replacing states are the mean of.
             where = [tokens(self.subject.prompts[row], "mean") for row in rows]
@@ -91,8 +91,8 @@ class Replacing:
         for unit in units:
             for site in unit.sites:
                 operation = self._operation(site, unit.unit, method, rows)
-                if elsewhere:
-                    operation = Elsewhere(operation, self._direction(site, unit.unit))
+                if placebo:
+                    operation = Rotated(operation, self.subject.sizes.seed)
                 part = None if unit.unit is None else (unit.unit,)
                 out.append(Edit(site, where, operation, units=part))
         return out
@@ -117,7 +117,7 @@ class Replacing:
                     raise UserError("projecting reception out needs neutral texts in the set")
                 return ProjectOut(states[emotional].mean(0) - states[neutral].mean(0))
             case _:
-                return Set(norm_matched(states[rows], self._noise(site, unit, _RANDOM)), "random")
+                return Set(norm_matched(states[rows], self._noise(site, unit)), "random")
 
     def others(self, rows: NDArray[np.int64]) -> list[int]:
         """For each text another one of the dev half."""
@@ -126,20 +126,10 @@ class Replacing:
         spare = np.resize(order, len(rows)).tolist()
         return [after.get(row, other) for row, other in zip(rows.tolist(), spare, strict=True)]
 
-    def _direction(self, site: Site, unit: int | None) -> NDArray[np.float32]:
-        """A random one `[width]` for the placebo of a unit, whatever the method.
-
-        The same for every text: what an ablation takes away is much the same in all of them, and
-        directions of their own would cancel in the mean.
-        """
-        sites = self.subject.model.sites
-        width = sites.width(site) // (1 if unit is None else sites.units(site.kind))
-        return self._noise(site, unit, _ELSEWHERE).standard_normal(width).astype(np.float32)
-
-    def _noise(self, site: Site, unit: int | None, what: int) -> np.random.Generator:
+    def _noise(self, site: Site, unit: int | None) -> np.random.Generator:
         """Of the unit alone: the two sublayers of a layer get directions of their own."""
         whole = (0, KINDS.index(site.kind)) if unit is None else (unit,)
-        return self._rng(what, site.layer, *whole)
+        return self._rng(_RANDOM, site.layer, *whole)
 
     def _rng(self, *what: int) -> np.random.Generator:
         return np.random.default_rng([self.subject.sizes.seed, *what])

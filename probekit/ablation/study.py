@@ -138,8 +138,8 @@ class Study:
         rows = self.halves[half]
         places = [(unit, method) for method in methods for unit in units]
         edits = [
-            self.replacing.edits([unit], method, rows, elsewhere=elsewhere)
-            for elsewhere in (False, True)[: 1 + placebo]
+            self.replacing.edits([unit], method, rows, placebo=turned)
+            for turned in (False, True)[: 1 + placebo]
             for unit, method in places
         ]
         figures = self._figures(self._sweep(half, edits, f"ablating on {half}"), rows)

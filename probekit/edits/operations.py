@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,31 +84,24 @@ class Add(Operation):
         )
 
 
-class Elsewhere(Operation):
-    """The placebo of another operation: a change as long as its, in given directions.
+class Rotated(Operation):
+    """The placebo of another operation: its change, turned by a random rotation of the part.
 
-    Args:
-        operation: whose change is measured, in the same place.
-        directions: of any length, `[width]`, `[item, width]` or `[item, position, width]`.
+    The change is as long, and what it has in common over texts is kept; only where it points is
+    random. The rotation depends on the seed and the part's width alone, `[width, width]`.
     """
 
-    def __init__(self, operation: Operation, directions: Any) -> None:
-        given = as_values(directions)
-        if not given.dim() or not bool((given.norm(dim=-1) > 0).all()):
-            raise UserError("elsewhere: give directions [..., width], none of them zero")
-        self.operation, self.spanned = operation, operation.spanned
-        self.values = (given, *operation.values)
+    def __init__(self, operation: Operation, seed: int = 0) -> None:
+        self.operation, self.seed = operation, int(seed)
+        self.values, self.spanned = operation.values, operation.spanned
 
     def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
-        direction, *own = values
-        change = self.operation(part, *own).to(part) - part
         wide = torch.promote_types(part.dtype, torch.float32)
-        factor = torch.linalg.vector_norm(change, dim=-1, keepdim=True, dtype=wide)
-        factor /= torch.linalg.vector_norm(direction, dim=-1, keepdim=True, dtype=wide)
-        return part + (factor * direction).to(part)
+        change = (self.operation(part, *values).to(part) - part).to(wide)
+        return part + (change @ rotation(part.shape[-1], self.seed).to(change)).to(part)
 
     def explain(self) -> str:
-        return f"moved in a given direction by as much as if it were {self.operation.explain()}"
+        return f"changed as if {self.operation.explain()}, but in a random direction"
 
 
 class Scale(Operation):
@@ -160,6 +154,17 @@ class ProjectOut(Operation):
 
     def explain(self) -> str:
         return f"{len(self.basis)} direction(s) projected out"
+
+
+@lru_cache(maxsize=8)
+def rotation(width: int, seed: int) -> Tensor:
+    """A random orthogonal matrix `[width, width]`, uniform over all of them.
+
+    The QR decomposition of normal numbers, its signs settled (Mezzadri 2007, math-ph/0609050).
+    """
+    drawn = np.random.default_rng([seed, width]).standard_normal((width, width))
+    q, r = torch.linalg.qr(torch.from_numpy(drawn))
+    return q * torch.sign(torch.diagonal(r))
 
 
 def as_values(value: Any) -> Tensor:
