@@ -17,6 +17,7 @@ from probekit.report.causal import (
     varying,
 )
 from probekit.report.reading import Line
+from probekit.report.terms import PLACEBOS
 from probekit.report.transfers import (
     ABOVE,
     CONTROLS,
@@ -24,6 +25,7 @@ from probekit.report.transfers import (
     RECEPTION,
     Transfer,
     arms,
+    placebo_of,
     sites,
     sources,
 )
@@ -50,7 +52,8 @@ def layers(effects: Effects) -> list[Figure | None]:
             for texts in arms(effects)
             for view in (
                 _curves(effects, texts, site, metric),
-                _above(effects, texts, site, metric),
+                _above(effects, texts, site, metric, placebo_of(texts)),
+                _above(effects, texts, site, metric, "random"),
             )
         ]
         figures.append(figure(f"layers-{place}", f"Patches at {site}, over layers", views))
@@ -81,12 +84,14 @@ def _curves(effects: Effects, texts: Arm, site: str, metric: str) -> View | None
     return View(capital(MEASURES[metric]), str(texts), data, " ".join([*said, _trivial(effects)]))
 
 
-def _above(effects: Effects, texts: Arm, site: str, metric: str) -> View | None:
-    """Each patch minus the random vector."""
-    found = sources(effects, texts, site, metric)
+def _above(effects: Effects, texts: Arm, site: str, metric: str, control: str) -> View | None:
+    """Each patch minus a control: the placebo, or the random vector."""
+    found = [
+        Transfer(effects, texts, site, metric, s) for s in sources(effects, texts, site, metric)
+    ]
     series = [
-        curve(f"{s} minus random", Transfer(effects, texts, site, metric, s).above.values())
-        for s in found
+        curve(f"{each.source} minus {control}", each.of(each.source, f"above_{control}").values())
+        for each in found
     ]
     kept = [each for each in series if each]
     if not kept:
@@ -94,7 +99,9 @@ def _above(effects: Effects, texts: Arm, site: str, metric: str) -> View | None:
     unit, bound = f"difference in {MEASURES[metric]}", _bound(effects)
     data = LayerCurves(kept, unit, signed=True, bound=bound)
     said = [series_text(each, signed=True) for each in kept]
-    name = varying(str(texts), "above random")
+    if control in PLACEBOS:
+        said.append(f"The placebo is {PLACEBOS[control]}.")
+    name = varying(str(texts), "above placebo" if control in PLACEBOS else "above random")
     return View(capital(MEASURES[metric]), name, data, " ".join([*said, _trivial(effects)]))
 
 

@@ -75,6 +75,9 @@ SOURCES = {
 }
 """Whose state is put in by a patch."""
 
+PLACEBOS = {"same": "a text of the same emotion", "neutral": "another neutral text"}
+"""Whose state is put in as the placebo, in a sentence."""
+
 CAUSAL = (
     (
         "Reception and category",
@@ -102,10 +105,23 @@ PATCHING = (
     ),
     *[(capital(name), said) for name, said in SOURCES.items() if name != "none"],
     (
+        "Placebo",
+        "the state of another real text, without what is asked about. Into an emotional text it is "
+        "that of a text of the same emotion as the patched one; into a neutral text, that of "
+        "another neutral text.",
+    ),
+    (
+        "Above placebo",
+        "the effect minus that of the placebo at the same place, paired by text. A layer counts if "
+        "the effect’s interval lies on the asked side of 0 and this difference goes the same way "
+        "at q < .05. An effect alone may be what any text’s state does; a difference alone may "
+        "come from a placebo that moves the figure.",
+    ),
+    (
         "Above random",
-        "the effect minus that of a random vector of the same length at the same place, paired by "
-        "text. An effect alone may be what any disturbance does; a difference alone may come from "
-        "a random vector that lowers the figure. A finding is above 0 and above random.",
+        "the effect minus that of a random vector of the same length, paired by text. Such a "
+        "vector is no state that the model ever has, and may move a figure far either way: the "
+        "difference is shown, and decides nothing.",
     ),
     (
         "Trivial bound",

@@ -1,7 +1,9 @@
 """Patching over layers: what a source moves at a site, beside the controls at the same layers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from probekit.plots import Estimate
 from probekit.report.causal import (
@@ -16,9 +18,29 @@ from probekit.report.reading import Line
 from probekit.report.terms import SOURCES
 
 CONTROLS = ("neutral", "random", "shuffled")
-ABOVE, ABOVE_SAME = "above_random", "above_same"
-CATEGORY, RECEPTION = "source_shift", "reception_shift"
+ABOVE = "above_random"
+CATEGORY, PROBE, RECEPTION = "source_shift", "source_shift_probe", "reception_shift"
+KINDS = {"category": (CATEGORY, PROBE), "reception": (RECEPTION,)}
+"""What is asked about, and the figures that read it."""
+
 LAST = "last"
+
+
+class Count(NamedTuple):
+    """At how many layers an effect goes the asked way, and further than a control's.
+
+    Attributes:
+        tested: layers with a q of the difference from the control.
+        before, within: of them, layers where the effect's interval is on the asked side of 0 and
+            the difference goes that way at q < .05; before the trivial bound, and within it.
+        short: layers where the difference does so, but the effect's interval does not. A control
+            may itself move the figure: what only differs from that has moved nothing.
+    """
+
+    tested: int
+    before: int
+    within: int
+    short: int
 
 
 @dataclass(frozen=True)
@@ -44,9 +66,19 @@ class Transfer:
         """The effect at each layer."""
         return self.of(self.source)
 
+    @property
+    def placebo(self) -> str:
+        """The source whose state is the placebo."""
+        return placebo_of(self.arm)
+
+    @cached_property
+    def beyond(self) -> dict[int, Line]:
+        """The effect minus that of the placebo at the same layer, paired by text."""
+        return self.of(self.source, f"above_{self.placebo}")
+
     @cached_property
     def above(self) -> dict[int, Line]:
-        """The effect minus that of a random vector at the same layer, paired by text."""
+        """The same minus that of a random vector; it decides nothing."""
         return self.of(self.source, ABOVE)
 
     def of(self, source: str, method: str = "") -> dict[int, Line]:
@@ -68,45 +100,42 @@ class Transfer:
 
     def at_best(self, source: str, method: str = "") -> Estimate:
         """The figure of any source at that layer."""
-        return figure_of(self.of(source, method).get(-1 if self.best is None else self.best))
+        return figure_of(self.best_line(self.of(source, method)))
 
-    @property
-    def tested(self) -> int:
-        """Layers with a q of the difference from a random vector."""
-        return sum(line.q is not None for line in self.above.values())
+    def best_line(self, lines: Mapping[int, Line]) -> Line | None:
+        """That one of some lines which is at that layer."""
+        return None if self.best is None else lines.get(self.best)
 
     @property
     def sign(self) -> int:
         """-1 for a neutral text, which is to take reception away; else 1."""
         return -1 if _takes_away(self.source, self.arm, self.metric) else 1
 
-    def moved(self, *, inside: bool) -> int:
-        """At how many layers the effect goes the asked way, and further than a random vector's.
+    @cached_property
+    def moved(self) -> Count:
+        """The layers that count: those that go further than with the placebo."""
+        return self.count(self.beyond)
 
-        The first by its interval, the second at q < .05. A random vector may itself move the
-        figure: what only differs from that has moved nothing.
+    def count(self, difference: Mapping[int, Line]) -> Count:
+        """Layers at which the effect moves, and further than a control.
 
         Args:
-            inside: count those within the trivial bound, or those before it.
+            difference: the effect minus the control's, by layer.
         """
-        return sum(
-            figure_of(self.lines.get(layer)).side == self.sign
-            for layer in self._beyond_random
-            if (layer >= self.effects.bound) == inside
-        )
-
-    @property
-    def only_beyond(self) -> int:
-        """At how many layers the effect differs so from a random vector's, but not from 0."""
-        return len(self._beyond_random) - self.moved(inside=True) - self.moved(inside=False)
-
-    @property
-    def _beyond_random(self) -> list[int]:
-        return [
+        tested = {layer: line for layer, line in difference.items() if line.q is not None}
+        further = [
             layer
-            for layer, line in self.above.items()
-            if line.q is not None and line.q < ALPHA and (line.estimate.value or 0) * self.sign > 0
+            for layer, line in tested.items()
+            if (line.q or 0) < ALPHA and (line.estimate.value or 0) * self.sign > 0
         ]
+        moved = [x for x in further if figure_of(self.lines.get(x)).side == self.sign]
+        before = sum(layer < self.effects.bound for layer in moved)
+        return Count(len(tested), before, len(moved) - before, len(further) - len(moved))
+
+
+def placebo_of(texts: Arm) -> str:
+    """The source that lacks what is asked about, and is the state of a real text all the same."""
+    return "neutral" if texts.target == "neutral" else "same"
 
 
 def arms(effects: Effects) -> list[Arm]:
@@ -139,18 +168,23 @@ def _takes_away(source: str, texts: Arm, metric: str) -> bool:
     return (source, metric) == ("neutral", RECEPTION) and texts.target != "neutral"
 
 
-def questions(effects: Effects, metric: str) -> list[Transfer]:
-    """What the findings speak of: another text's emotion at each site, in the headline arms.
+def asked(effects: Effects, kind: str, site: str, texts: Arm) -> list[list[Transfer]]:
+    """What each source may move of a kind at a site: one transfer for each figure that reads it.
 
     A patch from the same emotion asks nothing: what it moves is no other emotion.
     """
-    return [
-        transfer
-        for site in sites(effects)
-        for texts in headlined(arms(effects))
-        for transfer in transfers(effects, texts, site, metric)
-        if transfer.source != "same" and not _idle(transfer)
-    ]
+    found: dict[str, list[Transfer]] = {}
+    for metric in KINDS[kind]:
+        for transfer in transfers(effects, texts, site, metric):
+            if transfer.source != "same" and not _idle(transfer):
+                found.setdefault(transfer.source, []).append(transfer)
+    return list(found.values())
+
+
+def questions(effects: Effects, kind: str) -> list[list[Transfer]]:
+    """What the findings speak of: every source at each site, in the headline arms."""
+    places = [(site, texts) for site in sites(effects) for texts in headlined(arms(effects))]
+    return [readings for place in places for readings in asked(effects, kind, *place)]
 
 
 def _idle(transfer: Transfer) -> bool:
