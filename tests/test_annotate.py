@@ -205,7 +205,7 @@ def opened(browser, tmp_path):
         context = browser.new_context(offline=True)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda d: (complaints.append(f"dialog {d.message}"), d.dismiss()))

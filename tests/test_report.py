@@ -496,7 +496,7 @@ def opened(browser, tmp_path):
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda d: (complaints.append(f"dialog {d.message}"), d.dismiss()))
