@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
     from probekit.crossval import cross_validate
-    from probekit.edits import Add, Clamp, Edit, ProjectOut, Rotated, Scale, Set, Zero
+    from probekit.edits import Add, Clamp, Edit, Erase, ProjectOut, Rotated, Scale, Set, Zero
+    from probekit.erasure import (
+        LEACE,
+        Concept,
+        Eraser,
+        ProjectionEraser,
+        evaluate_erasure,
+        language_loss,
+        random_eraser,
+    )
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.models import Model, load_model
@@ -36,6 +45,7 @@ _HOME = {
     "Add": "edits",
     "Clamp": "edits",
     "Edit": "edits",
+    "Erase": "edits",
     "Rotated": "edits",
     "ProjectOut": "edits",
     "Scale": "edits",
@@ -49,6 +59,13 @@ _HOME = {
     "Projection": "readouts",
     "Top1": "readouts",
     "probe_score": "readouts",
+    "LEACE": "erasure",
+    "Concept": "erasure",
+    "Eraser": "erasure",
+    "ProjectionEraser": "erasure",
+    "evaluate_erasure": "erasure",
+    "language_loss": "erasure",
+    "random_eraser": "erasure",
     "capture": "activations",
     "text_baselines": "baselines",
     "token_surprisals": "baselines",
@@ -77,13 +94,17 @@ _HOME = {
 }
 __all__ = [
     "KINDS",
+    "LEACE",
     "TEMPLATES",
     "Ablation",
     "ActivationStore",
     "Activations",
     "Add",
     "Clamp",
+    "Concept",
     "Edit",
+    "Erase",
+    "Eraser",
     "LabelLogOdds",
     "LabelLogits",
     "LayerProbes",
@@ -94,6 +115,7 @@ __all__ = [
     "Patching",
     "ProjectOut",
     "Projection",
+    "ProjectionEraser",
     "Rotated",
     "Scale",
     "Set",
@@ -108,10 +130,13 @@ __all__ = [
     "Zero",
     "capture",
     "cross_validate",
+    "evaluate_erasure",
     "grouped_folds",
+    "language_loss",
     "load_model",
     "permute_labels",
     "probe_score",
+    "random_eraser",
     "run_ablation",
     "run_patching",
     "run_probing",

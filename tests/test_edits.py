@@ -12,6 +12,7 @@ from probekit.edits import (
     Add,
     Clamp,
     Edit,
+    Erase,
     Operation,
     ProjectOut,
     Rotated,
@@ -31,6 +32,12 @@ EACH = WIDTH // HEADS
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     made = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return made.to(dtype)
+
+
+def oblique(rank: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors `[rank, width]` of a projection that is not orthogonal, in float64."""
+    read, write = (numbers(rank, width, seed=s, dtype=torch.float64) for s in (5, 6))
+    return torch.linalg.solve(read @ write.T, read), write
 
 
 def assert_close(left: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-5) -> None:
@@ -256,11 +263,25 @@ def test_operations_do_what_they_say():
     assert_close(ProjectOut(values[:2])(once), once, 1e-12)
     unit = values[2] / values[2].norm()
     assert_close(ProjectOut(values[2])(part), part - (part @ unit)[:, None] * unit, 1e-12)
+    read, write = oblique(2, 6)
+    erased = Erase(read, write, values[3])
+    assert_close(erased(part), part - (part - values[3]) @ read.T @ write, 1e-12)
+    assert_close(erased(erased(part)), erased(part), 1e-12)
+    assert_close(erased(values[3:4]), values[3:4], 1e-12)
+    assert_close(erased(part) @ read.T, (values[3] @ read.T).expand(5, 2), 1e-12)
     assert torch.equal(part, kept), "an operation writes nothing into what it is given"
 
 
 @pytest.mark.parametrize(
-    "of", [Zero(), Set(numbers(6)), Add(numbers(6)), Scale(3.0), ProjectOut(numbers(6))]
+    "of",
+    [
+        Zero(),
+        Set(numbers(6)),
+        Add(numbers(6)),
+        Scale(3.0),
+        ProjectOut(numbers(6)),
+        Erase(*oblique(2, 6), numbers(6)),
+    ],
 )
 def test_a_placebo_is_the_same_change_turned(of):
     part = numbers(5, 6, seed=1)
@@ -297,6 +318,15 @@ def test_directions_that_are_nearly_one_are_projected_out_as_one():
     assert twice.explain() == "1 direction(s) projected out"
 
 
+def test_erasing_in_half_precision_is_off_by_one_rounding_of_the_result():
+    part, (read, write) = 100 * numbers(5, 6, seed=2), oblique(2, 6)
+    erased = Erase(read, write, 100 * numbers(6))
+    exact = erased(part.bfloat16().double())
+    got = erased(part.bfloat16())
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, exact.bfloat16())
+
+
 def test_mean_is_taken_in_float64_and_resampled_values_are_the_donors():
     table = torch.ones(1000, 2)
     table[0], table[-1] = 1e8, -1e8
@@ -309,7 +339,8 @@ def test_making_and_running_an_edit_leaves_its_values_alone():
     model, values = build("llama"), numbers(len(TEXTS), WIDTH)
     kept = values.clone()
     batch = model.collate(model.encode(TEXTS))
-    for operation in (Set(values), Add(values), ProjectOut(values[:2])):
+    erase = Erase(*oblique(2, WIDTH), values[0])
+    for operation in (Set(values), Add(values), ProjectOut(values[:2]), erase):
         with model.edited([Edit("resid_mid.1", "all", operation)]):
             logits_of(model, batch)
     assert torch.equal(values, kept)
@@ -588,6 +619,11 @@ def test_a_pass_without_a_mask_counts_every_token():
             "2 direction(s) projected out",
         ),
         (
+            Edit("resid_post.2", "all", Erase([[1.0, 0.0]], [[1.0, 5.0]], [0.0, 3.0])),
+            "layer 2, resid_post, the whole vector, every token, every row: "
+            "1 direction(s) erased, the mean kept",
+        ),
+        (
             Edit("z.1", -1, Set.mean(torch.zeros(40, 8)), units=[0]),
             "layer 1, z, head 0, the last token of the prompt, every row: "
             "set to the mean of 40 items",
@@ -652,6 +688,14 @@ def test_numpy_and_lists_are_taken_for_positions_and_units():
         (lambda: Clamp(torch.nan, 1.0), "clamp from nan to 1.0"),
         (lambda: ProjectOut([[1.0, 0.0], [0.0, 0.0]]), "none of them zero"),
         (lambda: ProjectOut(torch.ones(2, 2, 2)), r"directions \[k, width\]"),
+        (
+            lambda: Erase([[1.0, 0.0]], [[1.0, 0.0, 0.0]], [0.0, 0.0]),
+            r"read, write, mean are \[1, 2\], \[1, 3\], \[2\]: give \[rank, d\] twice and \[d\]",
+        ),
+        (lambda: Erase([[1.0, 0.0]], [[1.0, 0.0]], 0.0), r"\[1, 2\], \[1, 2\], \[\]: give"),
+        (lambda: Erase([[2.0, 0.0]], [[2.0, 0.0]], [0.0, 0.0]), "not the identity.*ProjectOut"),
+        (lambda: Erase([torch.nan, 1.0], [0.0, 1.0], [0.0, 0.0]), "not the identity"),
+        (lambda: Erase([1.0, 0.0], [1.0, 0.0], [0.0, torch.inf]), "mean.*NaN or infinity"),
     ],
 )
 def test_edits_that_cannot_be_are_refused_in_one_line(make, says):
@@ -685,6 +729,15 @@ REFUSED = [
     ),
     (lambda: Edit("resid_mid.1", -1, Add(numbers(6, 31))), "31 wide: give 32"),
     (lambda: Edit("resid_post.1", -1, ProjectOut(numbers(2, 31))), "31 wide: give 32"),
+    (
+        lambda: Edit("resid_post.1", -1, Erase(*oblique(2, 31), numbers(31))),
+        r"resid_post\.1 are 31 wide: give 32",
+    ),
+    (lambda: Edit("z.1.0", -1, Erase(*oblique(2, 32), numbers(32))), "32 wide: give 8"),
+    (
+        lambda: Edit("z.1.0", -1, Rotated(Erase(*oblique(2, 32), numbers(32)))),
+        "32 wide: give 8",
+    ),
     # What is projected out must lie in the part itself: it cannot be cut.
     (lambda: Edit("z.1.0", -1, ProjectOut(numbers(2, 32))), "z.1.*32 wide: give 8"),
     (lambda: Edit("z.1.0", -1, ProjectOut(numbers(1, 1))), "z.1.*1 wide: give 8"),

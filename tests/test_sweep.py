@@ -18,7 +18,7 @@ import pytest
 import torch
 import transformers
 from families import FAMILIES, HEADS, LAYERS, TEXTS, WIDTH, WINDOW, build, hooks_on, tokenizer
-from test_edits import Breaking, Planted, numbers
+from test_edits import Breaking, Planted, numbers, oblique
 from test_sites import read_all
 
 import probekit.sweep as engine
@@ -26,6 +26,7 @@ from probekit.edits import (
     Add,
     Clamp,
     Edit,
+    Erase,
     Operation,
     ProjectOut,
     Rotated,
@@ -96,6 +97,11 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
     def out(_, part):
         return part - basis.T @ torch.linalg.lstsq(basis.T, part[:, None]).solution[:, 0]
 
+    read, write = oblique(min(2, width), width)
+
+    def erased(_, part):
+        return part - write.T.to(dtype) @ (read.to(dtype) @ (part - table[5]))
+
     def turned(_, part):
         return part - 1.5 * part @ rotation(width, 3).to(dtype)
 
@@ -108,6 +114,7 @@ def cases(width: int, across: int, dtype: torch.dtype) -> dict[str, tuple[Operat
         "ProjectOut": (ProjectOut(basis), out),
         "Set.mean": (Set.mean(table), lambda *_: table.double().mean(0).to(dtype)),
         "Set.resample": (Set.resample(table, donors), lambda item, _: table[donors[item]]),
+        "Erase": (Erase(read, write, table[5]), erased),
         "Rotated": (Rotated(Scale(-0.5), seed=3), turned),
     }
 

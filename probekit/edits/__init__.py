@@ -9,6 +9,7 @@ from probekit.edits.edit import Edit, Positions, Where, at_site
 from probekit.edits.operations import (
     Add,
     Clamp,
+    Erase,
     Operation,
     ProjectOut,
     Rotated,
@@ -22,6 +23,7 @@ __all__ = [
     "Add",
     "Clamp",
     "Edit",
+    "Erase",
     "Operation",
     "Positions",
     "ProjectOut",

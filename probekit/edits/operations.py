@@ -156,6 +156,49 @@ class ProjectOut(Operation):
         return f"{len(self.basis)} direction(s) projected out"
 
 
+class Erase(Operation):
+    """Erase what some directions read: `x - ((x - mean) @ read.T) @ write`.
+
+    An affine projection of low rank: afterwards `read` sees the mean's value in every vector.
+    `probekit.erasure` fits the factors; an orthogonal projection has `read` equal to `write`.
+
+    Args:
+        read, write: `[rank, width]`, or one `[width]`; `read @ write.T` is the identity.
+        mean: `[width]`, a vector that stays as it is.
+
+    Raises:
+        UserError: shapes that do not match, NaN, or factors that are no projection.
+    """
+
+    def __init__(self, read: Any, write: Any, mean: Any) -> None:
+        self.read, self.write = (
+            torch.atleast_2d(as_values(side)).double() for side in (read, write)
+        )
+        self.mean = as_values(mean).double()
+        rank, self.spanned = self.read.shape[0], self.read.shape[-1]
+        if not (self.read.shape == self.write.shape == (rank, *self.mean.shape)):
+            shapes = ", ".join(str(list(v.shape)) for v in (self.read, self.write, self.mean))
+            raise UserError(f"erase: read, write, mean are {shapes}: give [rank, d] twice and [d]")
+        if not bool(self.mean.isfinite().all()):
+            raise UserError("erase: the mean holds NaN or infinity; give a vector that stays")
+        twice = self.read @ self.write.mT
+        # Not only NaN fails this: so do plain probe weights, which erasing twice would flip back.
+        if not torch.allclose(twice, torch.eye(rank, dtype=twice.dtype), atol=1e-3):
+            raise UserError(
+                "erase: read @ write.T is not the identity; take factors of probekit.erasure, or "
+                "ProjectOut for plain directions"
+            )
+
+    def __call__(self, part: Tensor, *_: Tensor) -> Tensor:
+        # Half precision has too few digits for the difference to the mean.
+        wide = torch.promote_types(part.dtype, torch.float32)
+        read, write, mean = (v.to(part.device, wide) for v in (self.read, self.write, self.mean))
+        return (part.to(wide) - ((part.to(wide) - mean) @ read.mT) @ write).to(part.dtype)
+
+    def explain(self) -> str:
+        return f"{len(self.read)} direction(s) erased, the mean kept"
+
+
 @lru_cache(maxsize=8)
 def rotation(width: int, seed: int) -> Tensor:
     """A random orthogonal matrix `[width, width]`, uniform over all of them.

@@ -1,0 +1,123 @@
+"""What erasing costs the model's own task: its loss on the next token."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probekit import stats
+from probekit.edits import Edit, Operation, Rotated
+from probekit.erasure.eraser import Eraser, random_eraser
+from probekit.errors import UserError
+from probekit.models import Model
+from probekit.prompts import Encoded
+from probekit.sites import Site
+from probekit.stats import Estimate
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+
+
+def language_loss(
+    model: Model,
+    texts: Sequence[str],
+    site: str | Site,
+    eraser: Eraser,
+    *,
+    clusters: Sequence[str] | None = None,
+    bootstraps: int = 1000,
+    seed: int = 0,
+    batch: int = 8,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Row]:
+    """Next-token loss on neutral texts: unedited, erased, and under two controls.
+
+    The controls are `random`, an eraser of as many random directions, and `placebo`, what erasing
+    changes, turned by a random rotation: what any change of that size costs. Erasing acts at every
+    token but the first, whose norm is that of an attention sink and which was in no pooling that
+    an eraser is fitted on.
+
+    Args:
+        texts: neutral ones, of two tokens or more.
+        site: where the eraser was fitted: "resid_post.12".
+        clusters: `[text]`, what the bootstrap draws (default: the texts).
+        bootstraps, seed: draws of intervals; the seed also draws the controls.
+        batch: texts in one forward pass.
+        advance: called with the number of texts finished.
+
+    Returns:
+        Rows of `nats_per_token` for each method and, but for none, `nats_per_token_change`: the
+        paired difference from no edit, and its p against zero.
+
+    Raises:
+        UserError: a text of one token, or an eraser of another width than the site.
+    """
+    place = site if isinstance(site, Site) else Site.parse(site)[0]
+    names = [str(row) for row in range(len(texts))] if clusters is None else list(clusters)
+    if len(names) != len(texts) or len(set(names)) < 2:
+        raise UserError(
+            f"{len(set(names))} clusters for {len(texts)} texts: give one a text, two different"
+        )
+    prompts = model.encode(texts)
+    if short := [prompt.id for prompt in prompts if len(prompt) < 2]:
+        raise UserError(f"text {short[0]!r} has one token: a loss needs two")
+    methods = _methods(eraser, seed)
+    nats = {name: np.zeros(len(prompts)) for name in methods}
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        for name, (_, operation) in methods.items():
+            nats[name][start : start + batch] = _nats(model, part, place, operation)
+        advance(len(part))
+    tokens = np.array([len(prompt) - 1.0 for prompt in prompts])
+    weights = stats.bootstrap_weights(names, bootstraps, seed)
+    common = {"task": "language_loss", "site": place.kind, "layer": place.layer, "seed": seed}
+    common |= {"n": len(texts), "clusters": len(set(names))}
+    rows = []
+    loss = {name: (weights @ sums) / (weights @ tokens) for name, sums in nats.items()}
+    for name, (condition, _) in methods.items():
+        cells = {**common, "method": name, "condition": condition}
+        cells |= {} if name == "none" else {"k": eraser.rank}
+        rows.append({**cells, "metric": "nats_per_token", **_cells(Estimate.of(loss[name]))})
+        if name != "none":
+            change = Estimate.of(loss[name] - loss["none"], against_zero=True)
+            rows.append({**cells, "metric": "nats_per_token_change", **_cells(change)})
+    return rows
+
+
+def _methods(eraser: Eraser, seed: int) -> dict[str, tuple[str, Operation | None]]:
+    """Name -> condition and operation."""
+    d = len(eraser.mean)
+    chance = random_eraser(eraser.rank, d, seed, eraser.mean)
+    return {
+        "none": ("baseline", None),
+        "erased": ("erasure", eraser.operation()),
+        "random": ("control", chance.operation()),
+        "placebo": ("control", Rotated(eraser.operation(), seed)),
+    }
+
+
+@torch.no_grad()
+def _nats(
+    model: Model, prompts: Sequence[Encoded], site: Site, operation: Operation | None
+) -> Floats:
+    """Summed next-token loss `[text]` of the tokens after the first."""
+    edits = []
+    if operation is not None:
+        tokens = [range(1, len(prompt)) for prompt in prompts]
+        edits = [Edit(site, tokens, operation)]
+    batch = model.collate(prompts)
+    with model.edited(edits):
+        logits = model.hf(**batch.inputs(), use_cache=False).logits[:, :-1]
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    each = torch.nn.functional.cross_entropy(
+        logits.to(wide).transpose(1, 2), batch.input_ids[:, 1:], reduction="none"
+    )
+    # Pads stand on the right: a target counts where its token is real.
+    return (each.double() * batch.attention_mask[:, 1:]).sum(1).cpu().numpy()
+
+
+def _cells(estimate: Estimate) -> Row:
+    row: Row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return row if estimate.p is None else {**row, "p": estimate.p}
