@@ -195,6 +195,11 @@ class SiteMap:
         return self._module(layer, "")
 
     @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last `resid_post` and the unembedding."""
+        return self._adapter.get_component(self.hf, "ln_final")
+
+    @property
     def _text(self) -> Any:
         config: Any = self.hf.config
         return config.get_text_config()

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from probekit.edits import Edit
+from probekit.head import Head
 from probekit.models import Model
 from probekit.prompts import Encoded
-from probekit.readouts import Head
 from probekit.runs import atomic_write, digest
 from probekit.sweep.packing import Member
 from probekit.sweep.panel import Panel
