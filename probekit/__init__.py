@@ -8,6 +8,16 @@ if TYPE_CHECKING:
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
     from probekit.crossval import cross_validate
+    from probekit.directions import (
+        Design,
+        Directions,
+        estimate,
+        extract,
+        score_tokens,
+        top_tokens,
+        write_gguf,
+        write_tensors,
+    )
     from probekit.edits import Add, Clamp, Edit, Erase, ProjectOut, Rotated, Scale, Set, Zero
     from probekit.erasure import (
         LEACE,
@@ -42,6 +52,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Ablation": "ablation",
     "run_ablation": "ablation",
+    "Design": "directions",
+    "Directions": "directions",
+    "estimate": "directions",
+    "extract": "directions",
+    "score_tokens": "directions",
+    "top_tokens": "directions",
+    "write_gguf": "directions",
+    "write_tensors": "directions",
     "Add": "edits",
     "Clamp": "edits",
     "Edit": "edits",
@@ -102,6 +120,8 @@ __all__ = [
     "Add",
     "Clamp",
     "Concept",
+    "Design",
+    "Directions",
     "Edit",
     "Erase",
     "Eraser",
@@ -130,7 +150,9 @@ __all__ = [
     "Zero",
     "capture",
     "cross_validate",
+    "estimate",
     "evaluate_erasure",
+    "extract",
     "grouped_folds",
     "language_loss",
     "load_model",
@@ -140,10 +162,14 @@ __all__ = [
     "run_ablation",
     "run_patching",
     "run_probing",
+    "score_tokens",
     "tasks_of",
     "text_baselines",
     "token_surprisals",
+    "top_tokens",
+    "write_gguf",
     "write_report",
+    "write_tensors",
 ]
 
 
