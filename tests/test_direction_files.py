@@ -285,6 +285,7 @@ def test_a_peer_has_the_norms_and_nothing_else():
     alone = replace(a, vectors=a.vectors[:, 1:], norms=a.norms[:, 1:], layers=(2,)).peer(3)
     assert np.array_equal(alone.vectors[:, 0], peer.vectors[:, 1])
     assert not np.allclose(a.peer(4).vectors, peer.vectors)
+    assert not np.allclose(peer.vectors[:, 0], peer.vectors[:, 1])
 
 
 def test_captured_states_are_projected_by_the_numbers_of_their_layers(tmp_path):
@@ -353,6 +354,8 @@ def test_scores_of_tokens_are_logits_of_a_state_along_the_direction(family):
     """Set in the last block's place, and the logits of the zero state taken off."""
     model = build(family)
     model.hf.config.final_logit_softcapping = None
+    if family == "granite":
+        model.hf.config.logits_scaling = 4.0
     head = Head(model)
     prompt, site = model.encode(TEXTS[:1])[0], Site("resid_post", LAYERS - 1)
     vector = torch.randn(WIDTH, generator=torch.Generator().manual_seed(4))

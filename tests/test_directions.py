@@ -339,6 +339,23 @@ def test_no_vector_keeps_a_part_in_the_removed_components(name, whiten):
         assert np.abs(found.vectors[:, layer] @ basis.T).max() < 1e-10
 
 
+@pytest.mark.parametrize("name", ["lda", "logistic"])
+def test_readers_are_fitted_on_states_without_the_components(name):
+    """Fitted on all of the states and projected afterwards, a reader is another one."""
+    states, design, _, _ = nuisance(2.0)
+    outside = states.copy()
+    bases = [leading(states[design.neutral, n], 0.6) for n in range(2)]
+    for layer, basis in enumerate(bases):
+        outside[:, layer] -= (states[:, layer] @ basis.T) @ basis
+    found = estimate(states, design, name, neutral_components=0.6)
+    fitted, late = estimate(outside, design, name), estimate(states, design, name)
+    for layer, basis in enumerate(bases):
+        quiet = np.eye(40) - basis.T @ basis
+        close = cosines(found.vectors[:, layer], fitted.vectors[:, layer] @ quiet)
+        assert close.min() > 1 - 1e-6
+        assert cosines(found.vectors[:, layer], late.vectors[:, layer] @ quiet).min() < 1 - 1e-4
+
+
 def test_leading_components_are_the_fewest_that_hold_the_share():
     variances = np.array([5.0, 3.0, 1.5, 0.5])
     axes = np.linalg.qr(rng().standard_normal((9, 4)))[0].T
