@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
+    from probekit.geometry import Geometry, cka, run_geometry
     from probekit.models import Model, load_model
     from probekit.patching import Patching, run_patching
     from probekit.probes import LayerProbes, LayerRegression
@@ -90,6 +91,9 @@ _HOME = {
     "UserError": "errors",
     "grouped_folds": "folds",
     "permute_labels": "folds",
+    "Geometry": "geometry",
+    "cka": "geometry",
+    "run_geometry": "geometry",
     "Model": "models",
     "load_model": "models",
     "LayerProbes": "probes",
@@ -125,6 +129,7 @@ __all__ = [
     "Edit",
     "Erase",
     "Eraser",
+    "Geometry",
     "LabelLogOdds",
     "LabelLogits",
     "LayerProbes",
@@ -149,6 +154,7 @@ __all__ = [
     "UserError",
     "Zero",
     "capture",
+    "cka",
     "cross_validate",
     "estimate",
     "evaluate_erasure",
@@ -160,6 +166,7 @@ __all__ = [
     "probe_score",
     "random_eraser",
     "run_ablation",
+    "run_geometry",
     "run_patching",
     "run_probing",
     "score_tokens",
