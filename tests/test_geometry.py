@@ -486,8 +486,8 @@ def test_axes_do_not_see_the_half_they_are_tried_on():
     changed = x.copy()
     changed[~design.learned] = noise(29, (~design.learned).sum(), D)
     one, other = (
-        axes.projections(grams.grams(each[:, None], design.learned)[0], members,
-                         norms(design.labels))[0]
+        axes.projections(grams.grams(each[:, None], design.learned), members,
+                         norms(design.labels))[0, 0]
         for each in (x, changed)
     )  # fmt: skip
     np.testing.assert_allclose(one[:, design.learned], other[:, design.learned])
@@ -501,11 +501,13 @@ def test_projections_are_slopes_of_the_means_on_both_norms():
     design = np.column_stack([np.ones(4), given])
     slopes = np.linalg.lstsq(design, means, rcond=None)[0][1:]
     wanted = slopes / np.linalg.norm(slopes, axis=1, keepdims=True) @ (x - means.mean(0)).T
-    np.testing.assert_allclose(axes.projections(x @ x.T, members, given)[0], wanted, atol=1e-9)
+    np.testing.assert_allclose(
+        axes.projections((x @ x.T)[None], members, given)[0, 0], wanted, atol=1e-9
+    )
     without = classes != 2
     part = centroids.memberships(np.where(without, classes, -1), np.ones((1, 24)), 4)[:, [0, 1, 3]]
-    found = axes.unseen(x @ x.T, members[0], classes, given[None])[0]
-    wanted = axes.projections(x @ x.T, part, given[[0, 1, 3]])[0]
+    found = axes.unseen((x @ x.T)[None], members[0], classes, given[None])[0, 0]
+    wanted = axes.projections((x @ x.T)[None], part, given[[0, 1, 3]])[0, 0]
     np.testing.assert_allclose(found[:, ~without], wanted[:, ~without])
 
 

@@ -20,13 +20,13 @@ Ints = NDArray[np.int64]
 NAMES = ("valence", "arousal")
 
 
-def projections(gram: Floats, members: Floats, norms: Floats) -> Floats:
-    """Items' coordinates along both axes, `[draw, axis, item]`, each axis at length 1.
+def projections(grams: Floats, members: Floats, norms: Floats) -> Floats:
+    """Items' coordinates along both axes, `[layer, draw, axis, item]`, each axis at length 1.
 
     Coordinates count from the mean of the emotions that are learned from.
 
     Args:
-        gram: `[item, item]`.
+        grams: `[layer, item, item]`.
         members: `[draw, emotion, item]`, weights of the items that are learned from.
         norms: `[emotion, 2]` or `[draw, emotion, 2]`, valence and arousal.
     """
@@ -34,29 +34,32 @@ def projections(gram: Floats, members: Floats, norms: Floats) -> Floats:
     means = np.divide(members, size, out=np.zeros(members.shape), where=size > 0)
     middle = means.mean(1, keepdims=True)
     slopes = np.linalg.pinv(norms - norms.mean(-2, keepdims=True)) @ (means - middle)
-    along = slopes @ gram
-    length = np.sqrt((along * slopes).sum(-1, keepdims=True).clip(0))
-    along = along - along @ middle.swapaxes(1, 2)
-    return np.divide(along, length, out=np.zeros(along.shape), where=length > 0)
+    out = np.empty((len(grams), *slopes.shape))
+    for layer, gram in enumerate(grams):
+        along = slopes @ gram
+        length = np.sqrt((along * slopes).sum(-1, keepdims=True).clip(0))
+        along = along - along @ middle.swapaxes(1, 2)
+        out[layer] = np.divide(along, length, out=np.zeros(along.shape), where=length > 0)
+    return out
 
 
-def unseen(gram: Floats, members: Floats, emotion: Ints, norms: Floats) -> Floats:
+def unseen(grams: Floats, members: Floats, emotion: Ints, norms: Floats) -> Floats:
     """`projections` of each item on axes that were learned without its emotion.
 
     Args:
-        gram: `[item, item]`.
+        grams: `[layer, item, item]`.
         members: `[emotion, item]`, weights of the items that are learned from.
         emotion: `[item]`.
         norms: `[draw, emotion, 2]`.
 
     Returns:
-        `[draw, axis, item]`.
+        `[layer, draw, axis, item]`.
     """
-    out = np.empty((len(norms), len(NAMES), len(emotion)))
+    out = np.empty((len(grams), len(norms), len(NAMES), len(emotion)))
     for left_out in range(len(members)):
         others, inside = np.arange(len(members)) != left_out, emotion == left_out
-        found = projections(gram, members[None, others], norms[:, others])
-        out[:, :, inside] = found[:, :, inside]
+        found = projections(grams, members[None, others], norms[:, others])
+        out[..., inside] = found[..., inside]
     return out
 
 

@@ -62,32 +62,34 @@ class Measures:
             return
         if len(design.labels) < FEWEST:
             return
+        for metric, (own, null) in self._projected(source, means).items():
+            for number, axis in enumerate(axes.NAMES):
+                for target, name in itertools.product(design.arms, RATED[axis]):
+                    cells = {"source": source, "target": target, "unit": axis, "judge": name}
+                    here = own[:, 0, number], null[:, :, number]
+                    yield from self._rated(*here, cells | {"metric": metric})
+
+    def _projected(self, source: str, means: Floats) -> dict[str, tuple[Floats, Floats]]:
+        """Coordinates `[layer, draw, axis, item]` by figure, and by chance."""
+        design, stack = self.design, self.stack
         train = (design.learned & (design.arm == source)).astype(np.float64)[None]
         learned, chance = (
             centroids.memberships(labels, train, len(design.labels))
             for labels in (design.emotion, design.relabeled)
         )
-        grams_, emotion = self.stack.grams, design.emotion
         rng = np.random.default_rng([self.options.seed, 1])
-        others = means[self.stack.orders[rng.permutation(len(self.stack.orders))]]
-        others = others[: self.options.permutations]
-        found = {
-            "spearman": (
-                np.stack([axes.projections(gram, learned, means) for gram in grams_]),
-                np.stack([axes.projections(gram, chance, means) for gram in grams_]),
-            ),
-            "spearman_unseen_emotion": (
-                np.stack([axes.unseen(gram, learned[0], emotion, means[None]) for gram in grams_]),
-                np.stack([axes.unseen(gram, learned[0], emotion, others) for gram in grams_]),
-            ),
+        some = rng.permutation(len(stack.orders))[: self.options.permutations]
+        others = means[stack.orders[some]]
+        seen = tuple(axes.projections(stack.grams, each, means) for each in (learned, chance))
+        new = tuple(
+            axes.unseen(stack.grams, learned[0], design.emotion, each)
+            for each in (means[None], others)
+        )
+        return {
+            "spearman": (seen[0], seen[1]),
+            "spearman_within_emotion": (seen[0], seen[1]),
+            "spearman_unseen_emotion": (new[0], new[1]),
         }
-        found["spearman_within_emotion"] = found["spearman"]
-        for metric, (own, null) in found.items():
-            for number, axis in enumerate(axes.NAMES):
-                for target, name in itertools.product(design.arms, RATED[axis]):
-                    cells = {"source": source, "target": target, "unit": axis, "judge": name}
-                    projected = own[:, 0, number], null[:, :, number]
-                    yield from self._rated(*projected, cells | {"metric": metric})
 
     def _rated(self, own: Floats, null: Floats, cells: Row) -> Iterator[Figure]:
         """Correlation of coordinates `[layer, item]` with a rating."""
