@@ -18,7 +18,15 @@ from probekit.geometry.design import MOST_ITEMS, design_of
 from probekit.geometry.measures import Measures
 from probekit.geometry.stack import Stack
 from probekit.geometry.study import COORDINATES, WORDS
-from probekit.geometry.theories import THEORIES, circumplex, norms, opposites, wheel
+from probekit.geometry.theories import (
+    THEORIES,
+    arousal,
+    circumplex,
+    norms,
+    opposites,
+    valence,
+    wheel,
+)
 from probekit.runs import MANIFEST, RESULTS, STAGES, read_json
 from probekit.stimuli import Stimulus, StimulusSet, Taxonomy
 from probekit.store import Activations
@@ -185,6 +193,8 @@ def test_the_wheel_has_its_neighbours_and_opposites():
 def test_the_circumplex_is_distance_in_published_norms():
     found = circumplex(["joy", "grief"])[0, 1]
     assert found == pytest.approx(np.hypot(8.21 - 2.33, 5.55 - 4.95))
+    assert valence(["joy", "grief"])[0, 1] == pytest.approx(8.21 - 2.33)
+    assert arousal(["joy", "grief"])[0, 1] == pytest.approx(5.55 - 4.95)
 
 
 @pytest.mark.parametrize(
@@ -619,6 +629,27 @@ def test_intensity_is_a_grade_and_a_set_without_a_test_split_is_halved():
     given = [grade[own[row].id] for row in design.rows]
     wanted = [{"strong": 1.0, "moderate": 0.0}.get(name, np.nan) for name in given]
     np.testing.assert_array_equal(design.ratings["intensity"], wanted)
+
+
+@pytest.mark.parametrize("name", ["crossed", "minimal_pairs"])
+def test_shipped_sets_of_other_designs_have_every_figure(name):
+    """Quads whose emotion flips, with labels of no norms or petal; couples of two pairs."""
+    design = design_of(StimulusSet.load(name), 19, 0)
+    x = noise(40, len(design.rows), 12)
+    options = replace(QUICK, permutations=19, bootstraps=10, splits=5)
+    found = figures(design, [x], options, words=[noise(41, len(x), 6) @ np.eye(6, 12)])
+    tasks = {key[0] for key in found}
+    assert tasks >= {"centroids", "silhouette", "dimensions", "rsa", "rsa_items", "axis"}
+    theories = {key[1] for key in found if key[0] == "rsa" and len(key) > 2}
+    assert ("wheel" in theories) == (name == "minimal_pairs"), "gratitude has no petal"
+    for key, figure in found.items():
+        if "spearman_within_emotion" not in key:
+            assert np.isfinite(figure.draws[0, 0]), key
+    for moves in design.places("emotion", 5, 0):
+        for scenario in np.unique(design.scenario):
+            inside = design.scenario == scenario
+            assert len(set(design.scenario[moves][inside])) == 1, "whole scenarios change places"
+    assert len(design.rows) == 160
 
 
 def test_a_set_of_one_emotion_is_refused():
