@@ -602,7 +602,7 @@ def test_paper_is_white_even_from_a_dark_screen(opened, run):
     shows(page, ["rgb(255, 255, 255)", LIGHT_COLOURS[1]])
     assert page.locator("#theme").is_hidden()
     page.set_viewport_size({"width": 720, "height": 900})
-    page.wait_for_timeout(500)  # plotly redraws some time after a change of width
+    page.wait_for_timeout(2000)  # plotly redraws some time after a change of width
     for figure in page.locator(".plot .main-svg:first-child").all():
         assert figure.bounding_box()["width"] == 660
         assert figure.bounding_box()["height"] > 200
