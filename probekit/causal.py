@@ -344,9 +344,8 @@ def adjusted(rows: Sequence[Row]) -> None:
 
 def _estimated(draws: Floats, clusters: Sequence[str]) -> Row:
     """Value, interval, n and clusters of bootstrap draws."""
-    found = stats.Estimate.of(draws)
     size = {"n": len(clusters), "clusters": len(set(clusters))}
-    return {"value": found.value, "low": found.low, "high": found.high, **size}
+    return {**stats.Estimate.of(draws).cells, **size}
 
 
 def _groups(stimuli: StimulusSet) -> NDArray[np.str_]:

@@ -112,13 +112,7 @@ class Scorer:
     def figures(self, draws: Mapping[str, Floats], **cells: Any) -> Iterator[Row]:
         """A row for each metric with its interval."""
         for metric, values in draws.items():
-            yield self.row(metric=metric, **interval(Estimate.of(values)), **cells)
-
-
-def interval(estimate: Estimate) -> Row:
-    """An estimate's cells."""
-    cells: Row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return cells if estimate.p is None else {**cells, "p": estimate.p}
+            yield self.row(metric=metric, **Estimate.of(values).cells, **cells)
 
 
 def reference(results: Mapping[str, CrossValidated]) -> NDArray[np.str_]:
@@ -202,38 +196,22 @@ def _curve_rows(
     if has_null:
         observed = [better * float(draws[metric][0]) for draws in curve]
         p_null = [stats.permutation_p(o, better * null[:, i]) for i, o in enumerate(observed)]
-    q_null, q_above = _adjusted(p_null), _adjusted([estimate.p for estimate in above])
+    q_null, q_above = stats.adjusted(p_null), stats.adjusted([estimate.p for estimate in above])
     for i, (draws, layer) in enumerate(zip(curve, layers, strict=True)):
         probe = {"condition": "probe", "method": FITTED[metric], "layer": layer}
         for row in scorer.figures(draws, **probe):
             tests = {"p": p_null[i], "q": q_null[i]} if row["metric"] == metric else {}
             yield {**row, **tests}
-        yield scorer.row(metric=f"{metric}_above_text", **interval(above[i]), q=q_above[i], **probe)
+        yield scorer.row(metric=f"{metric}_above_text", **above[i].cells, q=q_above[i], **probe)
         if has_null:
-            mean, (low, high) = null[:, i].mean(), np.quantile(null[:, i], [0.025, 0.975])
-            # Where nearly all relabelings agree, their mean can lie outside their percentiles.
-            cells = {
-                "value": float(mean),
-                "low": float(min(low, mean)),
-                "high": float(max(high, mean)),
-            }
             yield scorer.row(
                 condition="null",
                 method="permutation",
                 metric=metric,
                 layer=layer,
                 k=len(null),
-                **cells,
+                **Estimate.of_null(null[:, i]).cells,
             )
-
-
-def _adjusted(p: Sequence[float | None]) -> Sequence[float | None]:
-    """p-values adjusted over a curve; a single one, or none, is left without."""
-    known = [value for value in p if value is not None and not np.isnan(value)]
-    if len(known) < 2:
-        return [None] * len(p)
-    adjusted = dict(zip(known, map(float, stats.benjamini_hochberg(known)), strict=True))
-    return [adjusted.get(value) if value is not None else None for value in p]
 
 
 def _confusion_rows(scorer: Scorer, probabilities: Floats) -> Iterator[Row]:
@@ -258,5 +236,5 @@ def keyword_effect_row(rich: Scorer, rich_auroc: Floats, free_auroc: Floats) -> 
         **rich.row(condition="control", method="keyword_effect", metric="auroc_keyword_effect"),
         "source": "keyword_rich",
         "target": "keyword_free",
-        **interval(estimate),
+        **estimate.cells,
     }

@@ -201,6 +201,19 @@ class Estimate:
             p = min(1.0, 2 * (tail + 1) / (len(rest) + 1))
         return Estimate(float(draws[0]), float(low), float(high), p)
 
+    @staticmethod
+    def of_null(null: Floats) -> "Estimate":
+        """Mean of a null distribution `[k]` without NaN, and 95 % of it."""
+        mean, (low, high) = float(null.mean()), np.quantile(null, [0.025, 0.975])
+        # Where nearly all relabelings agree, their mean can lie outside their percentiles.
+        return Estimate(mean, float(min(low, mean)), float(max(high, mean)))
+
+    @property
+    def cells(self) -> dict[str, float]:
+        """Its cells in `results.csv`, p where it has one."""
+        cells = {"value": self.value, "low": self.low, "high": self.high}
+        return cells if self.p is None else {**cells, "p": self.p}
+
 
 def krippendorff_alpha(
     ratings: Floats, level: Literal["nominal", "interval"], weights: Floats | None = None
@@ -282,3 +295,12 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     out = np.empty_like(p)
     out[order] = adjusted
     return out
+
+
+def adjusted(p: Sequence[float | None]) -> list[float | None]:
+    """The same of p-values some of which are missing; a single one, or none, is left without."""
+    known = [value for value in p if value is not None and not np.isnan(value)]
+    if len(known) < 2:
+        return [None] * len(p)
+    found = dict(zip(known, map(float, benjamini_hochberg(known)), strict=True))
+    return [found.get(value) if value is not None else None for value in p]

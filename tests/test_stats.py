@@ -215,3 +215,12 @@ def test_permutation_p_counts_the_observed():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_benjamini_hochberg_is_scipys(p):
     np.testing.assert_allclose(stats.benjamini_hochberg(p), false_discovery_control(p))
+
+
+def test_a_missing_p_is_left_out_of_the_adjustment_and_stays_missing():
+    found = stats.adjusted([0.01, None, 0.04, float("nan"), 0.02])
+    assert found[1] is None
+    assert found[3] is None
+    wanted = stats.benjamini_hochberg([0.01, 0.04, 0.02])
+    np.testing.assert_allclose([found[n] for n in (0, 2, 4)], wanted)
+    assert stats.adjusted([0.01, None]) == [None, None], "one alone was tested with no other"

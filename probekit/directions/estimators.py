@@ -124,7 +124,7 @@ def lda(states: States, design: Design) -> Floats:
     design.check("lda")
     _refuse_lone_class("lda", design)
     out = []
-    for layer in _layers(states):
+    for layer in by_layer(states):
         means = design.averaging() @ layer
         covariance = Spread.of(layer - means[design.of_class])
         out.append(covariance.solve(means - means.mean(0))[: len(design.emotions)])
@@ -171,14 +171,14 @@ WEIGHTS = frozenset({"lda", "logistic"})
 """Estimators whose raw norm is that of a reader's weights."""
 
 
-def _layers(states: States) -> Iterator[Floats]:
+def by_layer(states: States) -> Iterator[Floats]:
     """Each layer's states `[item, d]` in float64."""
     return (states[:, place].astype(np.float64) for place in range(states.shape[1]))
 
 
 def _apply(weights: Floats, states: States) -> Floats:
     """Weighted sums `[emotion, layer, d]` of items, weights `[emotion, item]`."""
-    return np.stack([weights @ layer for layer in _layers(states)], axis=1)
+    return np.stack([weights @ layer for layer in by_layer(states)], axis=1)
 
 
 def _weighted(states: States, design: Design, weights: Floats) -> Floats:

@@ -1,12 +1,10 @@
 """Options around any estimator: neutral components projected out, states whitened, and back."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from probekit.directions.design import Design
-from probekit.directions.estimators import States
+from probekit.directions.estimators import States, by_layer
 from probekit.directions.spread import Spread, leading
 from probekit.errors import UserError
 
@@ -35,29 +33,24 @@ class Frame:
         if share is not None:
             if not design.neutral.any():
                 raise UserError("neutral components: no item is neutral: add neutral texts")
-            self.bases = [leading(layer[design.neutral], share) for layer in _each(states)]
+            self.bases = [leading(layer[design.neutral], share) for layer in by_layer(states)]
             self.states = self._outside(self.states)
         if whiten:
             means = design.averaging()
-            for layer in _each(self.states):
+            for layer in by_layer(self.states):
                 self.spreads.append(Spread.of(layer - (means @ layer)[design.of_class]))
-            pairs = zip(self.spreads, _each(self.states), strict=True)
+            pairs = zip(self.spreads, by_layer(self.states), strict=True)
             self.states = np.stack([spread.whiten(layer) for spread, layer in pairs], axis=1)
 
     def back(self, vectors: Floats) -> Floats:
         """Vectors `[emotion, layer, d]` of these coordinates as vectors of the states."""
         if self.spreads:
-            pairs = zip(self.spreads, _each(vectors), strict=True)
+            pairs = zip(self.spreads, by_layer(vectors), strict=True)
             vectors = np.stack([spread.unwhiten(layer) for spread, layer in pairs], axis=1)
         # A reader that was fitted outside the components may lean into them all the same.
         return self._outside(vectors) if self.bases else vectors
 
     def _outside(self, rows: States) -> Floats:
         """Rows `[row, layer, d]` without their part in the neutral components."""
-        pairs = zip(self.bases, _each(rows), strict=True)
+        pairs = zip(self.bases, by_layer(rows), strict=True)
         return np.stack([layer - (layer @ basis.T) @ basis for basis, layer in pairs], axis=1)
-
-
-def _each(rows: States) -> Iterator[Floats]:
-    """Each layer's rows in float64."""
-    return (rows[:, place].astype(np.float64) for place in range(rows.shape[1]))

@@ -79,10 +79,10 @@ def language_loss(
     for name, (condition, _) in methods.items():
         cells = {**common, "method": name, "condition": condition}
         cells |= {} if name == "none" else {"k": eraser.rank}
-        rows.append({**cells, "metric": "nats_per_token", **_cells(Estimate.of(loss[name]))})
+        rows.append({**cells, "metric": "nats_per_token", **Estimate.of(loss[name]).cells})
         if name != "none":
             change = Estimate.of(loss[name] - loss["none"], against_zero=True)
-            rows.append({**cells, "metric": "nats_per_token_change", **_cells(change)})
+            rows.append({**cells, "metric": "nats_per_token_change", **change.cells})
     return rows
 
 
@@ -116,8 +116,3 @@ def _nats(
     )
     # Pads stand on the right: a target counts where its token is real.
     return (each.double() * batch.attention_mask[:, 1:]).sum(1).cpu().numpy()
-
-
-def _cells(estimate: Estimate) -> Row:
-    row: Row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return row if estimate.p is None else {**row, "p": estimate.p}

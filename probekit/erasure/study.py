@@ -234,7 +234,7 @@ class _Study:
                 row = {**cells, "layer": number, "method": method, "condition": condition}
                 yield {**row, "metric": "mean_gap", "value": max(gaps[method])}
                 share = (weights @ moved[method][items]) / (weights @ size[items])
-                yield {**row, "metric": "moved", **_interval(Estimate.of(share))}
+                yield {**row, "metric": "moved", **Estimate.of(share).cells}
 
 
 def _curve(
@@ -251,27 +251,13 @@ def _curve(
         for (now, _), (was, _) in zip(after, before, strict=True)
     ]
     p = [stats.permutation_p(float(d[0]), n) if len(n) else float("nan") for d, n in after]
-    q, q_change = _adjusted(p), _adjusted([change.p or 0.0 for change in changes])
+    q, q_change = stats.adjusted(p), stats.adjusted([change.p for change in changes])
     for place, (draws, null) in enumerate(after):
         own = {**cells, "layer": numbers[place], "k": ranks[place]}
-        value = _interval(Estimate.of(draws))
+        value = Estimate.of(draws).cells
         yield {**own, "condition": condition, **value, "p": p[place], "q": q[place]}
         if len(null):
-            # Where nearly all relabelings agree, their mean can lie outside their percentiles.
-            mean, (low, high) = float(null.mean()), np.quantile(null, [0.025, 0.975])
-            bounds = {"low": float(min(low, mean)), "high": float(max(high, mean))}
-            yield {**own, "condition": "null", "value": mean, **bounds}
+            yield {**own, "condition": "null", **Estimate.of_null(null).cells}
         if cells["method"] != "none":
-            change = {**_interval(changes[place]), "p": changes[place].p, "q": q_change[place]}
+            change = {**changes[place].cells, "q": q_change[place]}
             yield {**own, "condition": condition, "metric": f"{metric}_change", **change}
-
-
-def _interval(estimate: Estimate) -> Row:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def _adjusted(p: Sequence[float]) -> Sequence[float | None]:
-    """p-values adjusted over layers; a single one, or a missing one, is left without."""
-    if len(p) < 2 or np.isnan(p).any():
-        return [None] * len(p)
-    return [float(value) for value in stats.benjamini_hochberg(p)]

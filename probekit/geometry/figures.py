@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit import stats
-from probekit.evaluation import Row, interval
+from probekit.evaluation import Row
 from probekit.stats import Estimate
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ def word_rows(figure: Figure, names: Sequence[str]) -> Iterator[Row]:
                 **figure.cells,
                 "condition": WORDS,
                 "method": name,
-                **interval(Estimate.of(figure.draws[place])),
+                **Estimate.of(figure.draws[place]).cells,
                 "p": figure.p(place),
             }
 
@@ -69,7 +69,7 @@ def state_rows(figure: Figure, layers: Sequence[int], names: Sequence[str]) -> l
     null: list[Row] = []
     for place, layer in enumerate(layers):
         here = {**figure.cells, "condition": STATES, "layer": layer}
-        own.append({**here, **interval(Estimate.of(figure.draws[place])), "p": figure.p(place)})
+        own.append({**here, **Estimate.of(figure.draws[place]).cells, "p": figure.p(place)})
         if figure.null is not None:
             null.append({**here, **_chance(figure, place)})
     above = list(_above(figure, layers, names)) if figure.above_text else []
@@ -80,10 +80,9 @@ def state_rows(figure: Figure, layers: Sequence[int], names: Sequence[str]) -> l
 
 def adjust(rows: Sequence[Row]) -> None:
     """Give rows that were tested together their Benjamini–Hochberg `q`; one alone gets none."""
-    tested = [row for row in rows if row.get("p") is not None and not np.isnan(row["p"])]
-    if len(tested) > 1:
-        for row, q in zip(tested, stats.benjamini_hochberg([r["p"] for r in tested]), strict=True):
-            row["q"] = float(q)
+    for row, q in zip(rows, stats.adjusted([row.get("p") for row in rows]), strict=True):
+        if q is not None:
+            row["q"] = q
 
 
 def _chance(figure: Figure, place: int) -> dict[str, Any]:
@@ -91,13 +90,7 @@ def _chance(figure: Figure, place: int) -> dict[str, Any]:
     null = figure.null[place][~np.isnan(figure.null[place])]
     cells: Row = {"condition": NULL, "method": figure.chance, "k": figure.null.shape[1]}
     if len(null):
-        mean, (low, high) = null.mean(), np.quantile(null, [0.025, 0.975])
-        # Where nearly all relabelings agree, their mean can lie outside their percentiles.
-        cells |= {
-            "value": float(mean),
-            "low": float(min(low, mean)),
-            "high": float(max(high, mean)),
-        }
+        cells |= Estimate.of_null(null).cells
     return cells
 
 
@@ -115,5 +108,5 @@ def _above(figure: Figure, layers: Sequence[int], names: Sequence[str]) -> Itera
             "layer": layer,
             "metric": f"{figure.cells['metric']}_above_text",
             "method": names[best],
-            **interval(estimate),
+            **estimate.cells,
         }
