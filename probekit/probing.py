@@ -7,27 +7,22 @@
 Steps 2 and 3 are stages of the run folder: a run that was killed goes on from the last one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
-from probekit import baselines, evaluation, runs
-from probekit.activations import capture_cached
-from probekit.crossval import CrossValidated, cross_validate
-from probekit.evaluation import Row, Scorer
+from probekit import evaluation, runs
+from probekit.evaluation import Row
 from probekit.models import Model
 from probekit.pooling import parse
 from probekit.prompts import NO_TEMPLATE, Template
+from probekit.questions import Material, Question
 from probekit.runs import Progress
 from probekit.stimuli import StimulusSet
-from probekit.store import ActivationStore
 from probekit.tasks import ALARM, Task, tasks_of
 
 
@@ -126,8 +121,9 @@ def run_probing(
     name = model.describe()["name"]
     rows: list[Row] = []
     for each, tasks, _ in asked:
-        study = _SetStudy(model, each, options, out, identity, progress)
-        for row in study.rows(tasks):
+        capture = (options.sites, options.positions, options.template)
+        material = Material(model, each, *capture, truncate=options.truncate, progress=progress)
+        for row in _SetStudy(material, options, out, identity).rows(tasks):
             common = {"study": "probe", "model": name, "set": each.name}
             rows.append({**common, **row, "seed": options.seed})
     runs.write_results(out / runs.RESULTS, rows)
@@ -162,184 +158,76 @@ def _ratings(sets: Sequence[StimulusSet], wanted: Sequence[str]) -> list[list[st
 
 
 class _SetStudy:
-    """One stimulus set: its activations, its baselines, its tasks."""
+    """One stimulus set with all its tasks."""
 
     def __init__(
-        self,
-        model: Model,
-        stimuli: StimulusSet,
-        options: Options,
-        out: Path,
-        identity: dict[str, Any],
-        progress: Progress,
+        self, material: Material, options: Options, out: Path, identity: dict[str, Any]
     ) -> None:
-        self.model, self.stimuli, self.options = model, stimuli, options
-        self.out, self.identity, self.progress = out, identity, progress
-
-    @cached_property
-    def store(self) -> ActivationStore:
-        """The set's activations, in the cache."""
-        return capture_cached(
-            self.model,
-            self.stimuli,
-            self.options.sites,
-            self.options.positions,
-            self.options.template,
-            truncate=self.options.truncate,
-            advance=self._counting("reading"),
-        )
-
-    @cached_property
-    def text(self) -> list[baselines.Baseline]:
-        """The text baselines of all rows of the set."""
-        return baselines.text_baselines(self.stimuli.texts, self.model, self._surprisals())
-
-    def _counting(self, what: str) -> Callable[[int], None]:
-        return runs.counting(self.progress, f"{what} {self.stimuli.name}", len(self.stimuli))
-
-    def _surprisals(self) -> list[NDArray[np.float64]]:
-        key = {"model": self.model.fingerprint, "texts": self.stimuli.texts}
-        path = runs.cache_home() / "surprisal" / f"{runs.digest(key)[:24]}.safetensors"
-        if not path.exists():
-            advance = self._counting("surprisal of")
-            found = baselines.token_surprisals(self.model, self.stimuli.texts, advance)
-            lengths = np.array([len(values) for values in found])
-            with runs.atomic_write(path) as temporary:
-                save_file({"nats": np.concatenate(found), "lengths": lengths}, temporary)
-        stored = load_file(path)
-        return np.split(stored["nats"], np.cumsum(stored["lengths"])[:-1])
+        self.material, self.options = material, options
+        self.out, self.identity = out, identity
 
     def rows(self, tasks: Sequence[Task]) -> Iterator[Row]:
         """Result rows of all tasks, keyword effects last."""
-        kinds = dict.fromkeys(site.kind for site in self.model.sites.expand(self.options.sites))
-        blocks = [(kind, pooling) for kind in kinds for pooling in parse(self.options.positions)]
+        model, options = self.material.model, self.options
+        kinds = dict.fromkeys(site.kind for site in model.sites.expand(options.sites))
+        blocks = [(kind, pooling) for kind in kinds for pooling in parse(options.positions)]
         total = len(tasks) * (1 + len(blocks))
-        label, done, effects = f"probing {self.stimuli.name}", 0, []
-        store = self.store
+        label, done, effects = f"probing {self.material.stimuli.name}", 0, []
         for task in tasks:
-            self.progress(label, done, total)
-            question = _Question(task, self)
-            words = self._stage(question.baselines, task, "baselines")
+            self.material.progress(label, done, total)
+            question = Question(task, options.folds, options.bootstraps, options.seed)
+            # The baselines of a stage that is kept are not made again.
+            words = self._stage(
+                lambda question=question: question.baselines(self.material.text), task, "baselines"
+            )
             yield from words["rows"]
             for kind, pooling in blocks:
                 done += 1
-                self.progress(label, done, total)
+                self.material.progress(label, done, total)
 
                 def make(
                     kind: str = kind, pooling: str = pooling, words: Any = words, q: Any = question
                 ) -> dict[str, Any]:
-                    return q.probes(store, kind, pooling, words["text"])
+                    return self._probes(q, kind, pooling, words["text"])
 
                 found = self._stage(make, task, f"{kind}/{pooling}")
                 place = {"site": kind, "pooling": pooling}
                 yield from ({**place, **row} for row in found["rows"])
                 effects.append((question, place, found["own"]))
             done += 1
-        self.progress(label, total, total)
+        self.material.progress(label, total, total)
         yield from _keyword_effects(effects)
 
     def _stage(self, make: Any, task: Task, part: str) -> Any:
-        key = {**self.identity, "set": self.stimuli.name, "task": task.name}
+        key = {**self.identity, "set": self.material.stimuli.name, "task": task.name}
         return runs.stage(self.out, {**key, "source": task.source, "part": part}, make)
 
-
-class _Question:
-    """One task with its folds, its permutations and its scorers, one for each arm and split."""
-
-    def __init__(self, task: Task, study: _SetStudy) -> None:
-        options = study.options
-        self.task, self.study = task, study
-        self.folds = task.folds(options.folds, options.seed)
-        own = task.held_out & task.mask(task.source)
-        self.splits = ("dev", "test") if own.any() else ("all",)
-        self.scorers = {
-            (target, split): Scorer(
-                task, target, self.folds, options.bootstraps, options.seed, split
-            )
-            for target in task.targets
-            for split in (("test",) if target == ALARM else self.splits)
-            if (task.mask(target) & (task.held_out == (split == "test"))).any()
-        }
-
-    def _validate(
-        self, features: NDArray[Any], tests: Sequence[NDArray[np.bool_]], **extra: Any
-    ) -> list[CrossValidated]:
-        return cross_validate(
-            features[self.task.rows],
-            self.task.probe_target,
-            self.folds,
-            train=self.task.mask(self.task.source),
-            tests=tests,
-            held_out=self.task.held_out,
-            compare=self.task.compare,
-            **extra,
-        )
-
-    def _words(self, chosen_on: str) -> dict[tuple[str, str], dict[str, CrossValidated]]:
-        """(target, split) -> baseline -> results, for the targets whose choices this arm makes.
-
-        In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
-        inner folds, a help that the probe does not get: *above text* errs on the safe side. False
-        alarms are read by the very fits of the source arm.
-        """
-        keys = [key for key in self.scorers if self._chosen_on(key[0]) == chosen_on]
-        found = {
-            each.name: self._validate(
-                each.compact,
-                [self.scorers[key].mask for key in keys],
-                select=self.task.mask(chosen_on),
-                standardize=each.standardize,
-            )
-            for each in self.study.text
-        }
-        return {
-            key: {name: results[place] for name, results in found.items()}
-            for place, key in enumerate(keys)
-        }
-
-    def _chosen_on(self, target: str) -> str:
-        return self.task.source if target == ALARM else target
-
-    def baselines(self) -> dict[str, Any]:
-        """Rows of the baselines, and the reference's predictions by target and split."""
-        rows: list[Row] = []
-        text: dict[str, list[list[float]]] = {}
-        for chosen_on in dict.fromkeys(map(self._chosen_on, self.task.targets)):
-            for (target, split), words in self._words(chosen_on).items():
-                scorer = self.scorers[target, split]
-                picked = evaluation.composite(words, evaluation.reference(words))
-                if target == ALARM:
-                    rows += evaluation.alarm_rows(scorer, picked, method="words")
-                    continue
-                rows += evaluation.baseline_rows(scorer, words, picked)
-                text[f"{target}/{split}"] = picked.tolist()
-        return {"rows": rows, "text": text}
-
-    def probes(
-        self, store: ActivationStore, kind: str, pooling: str, text: dict[str, Any]
+    def _probes(
+        self, question: Question, kind: str, pooling: str, text: dict[str, Any]
     ) -> dict[str, Any]:
         """Rows of one site and pooling, and by split the headline's draws on the own arm."""
-        options = self.study.options
-        results = self._validate(
+        store, options = self.material.store, self.options
+        results = question.validate(
             store.load(kind, pooling).stack(kind, pooling),
-            [scorer.mask for scorer in self.scorers.values()],
-            permuted=self.task.permuted(options.permutations, options.seed),
+            [scorer.mask for scorer in question.scorers.values()],
+            permuted=question.task.permuted(options.permutations, options.seed),
         )
         rows: list[Row] = []
         own: dict[str, list[float]] = {}
-        for ((target, split), scorer), result in zip(self.scorers.items(), results, strict=True):
+        scored = zip(question.scorers.items(), results, strict=True)
+        for ((target, split), scorer), result in scored:
             if target == ALARM:
                 rows += evaluation.alarm_rows(scorer, result.nested, method="probe")
                 continue
             words = np.array(text[f"{target}/{split}"])
             rows += evaluation.probe_rows(scorer, result, store.layers[kind], words)
-            if target == self.task.source:
+            if target == question.task.source:
                 own[split] = scorer.primary(result.nested).tolist()
         return {"rows": rows, "own": own}
 
 
 def _keyword_effects(
-    found: list[tuple[_Question, Row, dict[str, list[float]]]],
+    found: list[tuple[Question, Row, dict[str, list[float]]]],
 ) -> Iterator[Row]:
     """Keyword-rich minus keyword-free, where a set asks the same question of both arms."""
     free = {
