@@ -155,8 +155,13 @@ def probe_rows(
     curve = [scorer.draws(probabilities) for probabilities in result.predictions]
     nested = scorer.draws(result.nested)
     words = scorer.primary(text)
-    yield from _curve_rows(scorer, [nested], [""], words, result.null_nested[:, None])
-    yield from _curve_rows(scorer, curve, list(layers), words, result.null)
+    own = {"condition": "probe", "method": FITTED[scorer.task.metric]}
+    chance = {"condition": "null", "method": "permutation"}
+    null = result.null_nested[:, None]
+    yield from curve_rows(scorer, [nested], [{"layer": ""}], [words], null, own, chance)
+    places = [{"layer": layer} for layer in layers]
+    beside = [words] * len(places)
+    yield from curve_rows(scorer, curve, places, beside, result.null, own, chance)
     numbers = np.asarray(layers)[result.layers[np.unique(result.strata)]]
     yield scorer.row(
         condition="probe",
@@ -181,37 +186,45 @@ def alarm_rows(scorer: Scorer, predictions: Floats, **cells: Any) -> Iterator[Ro
     yield from scorer.figures(draws, condition="control", **cells)
 
 
-def _curve_rows(
+def curve_rows(
     scorer: Scorer,
     curve: Sequence[Draws],
-    layers: Sequence[int | str],
-    words: Floats,
+    places: Sequence[Row],
+    words: Sequence[Floats],
     null: Floats,
+    own: Row,
+    chance: Row,
 ) -> Iterator[Row]:
-    """Rows of several layers; p-values of a curve are adjusted over its layers."""
+    """Rows of several places, beside their words and their null; q is over the places.
+
+    Args:
+        scorer: of the target arm and split.
+        curve: `[place]`, draws by metric; the task's metric is among them.
+        places: `[place]`, the cells that tell them apart: layers, or emotions.
+        words: `[place]`, draws of the text reference's primary figure.
+        null: `[permutation, place]`, the primary figure with chance's labels; may be empty.
+        own, chance: cells of the figures and of their null.
+    """
     metric, better = scorer.task.metric, scorer.better
-    above = [Estimate.of(better * (d[metric] - words), against_zero=True) for d in curve]
+    above = [
+        Estimate.of(better * (draws[metric] - text), against_zero=True)
+        for draws, text in zip(curve, words, strict=True)
+    ]
     has_null = len(null) > 0
     p_null: list[float | None] = [None] * len(curve)
     if has_null:
         observed = [better * float(draws[metric][0]) for draws in curve]
         p_null = [stats.permutation_p(o, better * null[:, i]) for i, o in enumerate(observed)]
     q_null, q_above = stats.adjusted(p_null), stats.adjusted([estimate.p for estimate in above])
-    for i, (draws, layer) in enumerate(zip(curve, layers, strict=True)):
-        probe = {"condition": "probe", "method": FITTED[metric], "layer": layer}
-        for row in scorer.figures(draws, **probe):
+    for i, (draws, place) in enumerate(zip(curve, places, strict=True)):
+        for row in scorer.figures(draws, **own, **place):
             tests = {"p": p_null[i], "q": q_null[i]} if row["metric"] == metric else {}
             yield {**row, **tests}
-        yield scorer.row(metric=f"{metric}_above_text", **above[i].cells, q=q_above[i], **probe)
+        cells = {**own, **place, "metric": f"{metric}_above_text"}
+        yield scorer.row(**cells, **above[i].cells, q=q_above[i])
         if has_null:
-            yield scorer.row(
-                condition="null",
-                method="permutation",
-                metric=metric,
-                layer=layer,
-                k=len(null),
-                **Estimate.of_null(null[:, i]).cells,
-            )
+            cells = {**chance, **place, "metric": metric, "k": len(null)}
+            yield scorer.row(**cells, **Estimate.of_null(null[:, i]).cells)
 
 
 def _confusion_rows(scorer: Scorer, probabilities: Floats) -> Iterator[Row]:
