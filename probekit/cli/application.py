@@ -1,6 +1,8 @@
 """What the commands share: the application, its options, consoles, progress bars."""
 
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +38,31 @@ TemplateName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Stimuli = Annotated[str, typer.Option(help="A shipped set or a file with emotions.")]
+Folder = Annotated[
+    Path | None, typer.Option("--out", help="Run folder. Default: runs/STUDY/MODEL.")
+]
 Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts longer than the context.")]
+
+
+def run_study(
+    run: Callable[..., Path],
+    study: str,
+    model: str,
+    stimuli: str,
+    options: Any,
+    given: Path | None,
+    device: str,
+    dtype: str,
+) -> None:
+    """Run a study of one set, write its page, print its headline."""
+    from probekit.stimuli import StimulusSet
+
+    texts, folder = StimulusSet.load(stimuli), run_folder(given, study, model)
+    loaded = load(model, device, dtype)
+    with bars() as progress:
+        run(loaded, texts, folder, options, command=shlex.join(sys.argv[1:]), progress=progress)
+    finish(folder)
 
 
 def finish(folder: Path) -> None:

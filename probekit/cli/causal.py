@@ -1,8 +1,5 @@
 """Commands that change a model and measure what follows: `patch`, `ablate`."""
 
-import shlex
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,20 +7,15 @@ import typer
 from probekit.cli.application import (
     Device,
     Dtype,
+    Folder,
     ModelName,
+    Stimuli,
     TemplateName,
     app,
-    bars,
-    finish,
-    load,
-    run_folder,
+    run_study,
     split,
 )
 
-Stimuli = Annotated[str, typer.Option(help="A shipped set or a file with emotions.")]
-Folder = Annotated[
-    Path | None, typer.Option("--out", help="Run folder. Default: runs/STUDY/MODEL.")
-]
 Seed = Annotated[int, typer.Option(help="Of sources, controls, bootstraps and sign flips.")]
 Permutations = Annotated[int, typer.Option(min=1, help="Sign flips of every p.")]
 
@@ -51,7 +43,7 @@ def patch(
     from probekit.patching import Patching, run_patching
 
     options = Patching(split(sites), heads, _sizes(template, seed, permutations))  # type: ignore[arg-type]
-    _run(run_patching, "patch", model, stimuli, options, out_, device, dtype)
+    run_study(run_patching, "patch", model, stimuli, options, out_, device, dtype)
 
 
 @app.command()
@@ -81,7 +73,7 @@ def ablate(
 
     sizes = _sizes(template, seed, permutations)
     options = Ablation(split(units), split(methods), positions, sizes)  # type: ignore[arg-type]
-    _run(run_ablation, "ablate", model, stimuli, options, out_, device, dtype)
+    run_study(run_ablation, "ablate", model, stimuli, options, out_, device, dtype)
 
 
 def _sizes(template: str, seed: int, permutations: int) -> Any:
@@ -89,23 +81,3 @@ def _sizes(template: str, seed: int, permutations: int) -> Any:
     from probekit.prompts import Template
 
     return Sizes(Template.load(template), permutations=permutations, seed=seed)
-
-
-def _run(
-    run: Any,
-    study: str,
-    model: str,
-    stimuli: str,
-    options: Any,
-    given: Path | None,
-    device: str,
-    dtype: str,
-) -> None:
-    """Run a study, write its page, print its headline."""
-    from probekit.stimuli import StimulusSet
-
-    texts, folder = StimulusSet.load(stimuli), run_folder(given, study, model)
-    loaded = load(model, device, dtype)
-    with bars() as progress:
-        run(loaded, texts, folder, options, command=shlex.join(sys.argv[1:]), progress=progress)
-    finish(folder)
