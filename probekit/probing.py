@@ -9,6 +9,7 @@ Steps 2 and 3 are stages of the run folder: a run that was killed goes on from t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -176,10 +177,7 @@ class _SetStudy:
         for task in tasks:
             self.material.progress(label, done, total)
             question = Question(task, options.folds, options.bootstraps, options.seed)
-            # The baselines of a stage that is kept are not made again.
-            words = self._stage(
-                lambda question=question: question.baselines(self.material.text), task, "baselines"
-            )
+            words = self._stage(partial(question.words, self.material), task, "baselines")
             yield from words["rows"]
             for kind, pooling in blocks:
                 done += 1

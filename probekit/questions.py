@@ -6,7 +6,9 @@ to say what stands above text.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import fields
+from functools import cached_property, partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,7 @@ class Question:
 
     def __init__(self, task: Task, folds: int, bootstraps: int, seed: int) -> None:
         self.task = task
+        self._draws = [bootstraps, seed]
         self.folds = task.folds(folds, seed)
         own = task.held_out & task.mask(task.source)
         self.splits = ("dev", "test") if own.any() else ("all",)
@@ -155,16 +158,34 @@ class Question:
     def _chosen_on(self, target: str) -> str:
         return self.task.source if target == ALARM else target
 
-    def baselines(self, text: Sequence[Baseline]) -> dict[str, Any]:
-        """Rows of the baselines, and the reference's predictions by "target/split".
+    def words(self, material: Material) -> dict[str, Any]:
+        """Rows of the text baselines, and the reference's predictions by "target/split".
 
-        Args:
-            text: the baselines of all rows of the set; see `Material.text`.
+        They take minutes and are the same for every study that asks this question of a model, so
+        they are kept in the cache.
         """
+        task = self.task
+        arrays = {
+            field.name: value.tolist() if isinstance(value, np.ndarray) else value
+            for field in fields(task)
+            if (value := getattr(task, field.name)) is not None
+        }
+        key = {
+            "version": version("emotion-probekit"),
+            "model": material.model.fingerprint,
+            "texts": material.stimuli.texts,
+            "task": {name: arrays[name] for name in sorted(arrays)},
+            "folds": self.folds.tolist(),
+            "draws": self._draws,
+        }
+        made = partial(self._baselines, material)
+        return runs.stage(runs.cache_home() / "words", {"words": runs.digest(key)}, made)
+
+    def _baselines(self, material: Material) -> dict[str, Any]:
         rows: list[Row] = []
         picks: dict[str, list[list[float]]] = {}
         for chosen_on in dict.fromkeys(map(self._chosen_on, self.task.targets)):
-            for (target, split), words in self._words(text, chosen_on).items():
+            for (target, split), words in self._words(material.text, chosen_on).items():
                 scorer = self.scorers[target, split]
                 picked = evaluation.composite(words, evaluation.reference(words))
                 if target == ALARM:

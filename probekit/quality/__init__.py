@@ -170,7 +170,7 @@ class _Study:
         self.material.progress(label, done, total)
         words = []
         for pair in self.questions:
-            words.append([self._words(question) if question else None for question in pair])
+            words.append([q.words(self.material) if q else None for q in pair])
             done += 1
             self.material.progress(label, done, total)
         for kind, pooling, estimator in blocks:
@@ -196,11 +196,6 @@ class _Study:
 
     def _stage(self, part: str, make: Any) -> Any:
         return runs.stage(self.out, {**self.identity, "part": part}, make)
-
-    def _words(self, question: Question) -> Any:
-        task = question.task
-        part = f"words/{task.name}/{task.source}"
-        return self._stage(part, lambda: question.baselines(self.material.text))
 
     def _fits(self, sample: Sample, kind: str, pooling: str, estimator: str) -> Fits:
         store = self.material.store
