@@ -69,7 +69,9 @@ class Baseline:
         if self.standardize or d <= n:
             return self.features
         left, sizes, _ = np.linalg.svd(self.features, full_matrices=False)
-        return (left * sizes)[:, sizes > 1e-10 * sizes[0]]
+        kept = sizes > 1e-10 * sizes[0]
+        kept[0] = True  # Texts without any stop word have a column of zeros, and tell nothing.
+        return (left * sizes)[:, kept]
 
 
 def text_baselines(

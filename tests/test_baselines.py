@@ -100,6 +100,18 @@ def test_counts_by_hand():
     assert baselines._stop_words(["Dog barked"]).sum() == 0
 
 
+def test_texts_without_stop_words_have_a_baseline_that_tells_nothing():
+    """French texts, say: their table of English stop words is all zeros."""
+    words = [f"mot{n} chat{n % 3}" for n in range(12)]
+    stop = {each.name: each for each in baselines.word_baselines(words)}["stop_words"]
+    assert not stop.features.any()
+    assert stop.compact.shape == (12, 1)
+    labels = np.arange(12) % 2
+    folds = grouped_folds(words, labels.astype(str), 3, 0)
+    result = cross_validate(stop.compact, labels, folds, standardize=False)[0]
+    assert macro_auroc(result.nested, labels, folds)[0] == 0.5
+
+
 def test_surface_by_hand():
     text = 'Oh, no! The "XII" dogs - 3 of the dogs - ran... Why?'
     words = ["Oh", "no", "The", "XII", "dogs", "3", "of", "the", "dogs", "ran", "Why"]
