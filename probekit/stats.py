@@ -72,7 +72,15 @@ def macro_auroc(
     if scores.shape[1] == 1:
         return auroc(scores[:, 0], labels == 1, strata, weights)
     each = [auroc(scores[:, k], labels == k, strata, weights) for k in range(scores.shape[1])]
-    return np.nanmean(np.stack(each), axis=0)
+    return mean_known(np.stack(each))
+
+
+def mean_known(values: Floats) -> Floats:
+    """Mean over the first axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(0)
+    total = np.where(known, values, 0.0).sum(0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def full_probabilities(probabilities: Floats) -> Floats:

@@ -57,7 +57,7 @@ class Reader:
             own = (scored[inside, column], positive[inside], self.scorer.strata[inside])
             found.append(stats.auroc(*own, weights[:, inside]))
         each = np.stack(found)
-        return np.concatenate([np.nanmean(each, axis=0, keepdims=True), each])
+        return np.concatenate([stats.mean_known(each)[None], each])
 
     def words(self, predictions: Floats) -> Floats:
         """The same of the text reference's predictions `[scored item, output]`."""
