@@ -42,7 +42,7 @@ def layer_curves(data: LayerCurves, theme: Theme) -> tuple[list[Any], dict[str, 
         "xaxis": axis(theme, data.axis, showgrid=False, **_along(data)),
         "yaxis": axis(theme, data.unit, zeroline=data.signed, **upright),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-    } | _shaded(data, theme)
+    } | _marks(data, theme)
 
 
 def _along(data: LayerCurves) -> dict[str, Any]:
@@ -54,18 +54,23 @@ def _along(data: LayerCurves) -> dict[str, Any]:
     return {"tick0": min(span), "dtick": step, "tickformat": "d"}
 
 
-def _shaded(data: LayerCurves, theme: Theme) -> dict[str, Any]:
-    """The ground under the layers whose effect is trivial, and its name."""
-    if data.bound is None or data.bound > data.places[-1]:
-        return {}
-    start = data.bound - 0.5
-    across = {"x0": start, "x1": data.places[-1] + 0.5, "y0": 0, "y1": 1, "yref": "paper"}
-    look = {"fillcolor": theme.grid, "opacity": 0.5, "layer": "below", "line": {"width": 0}}
+def _marks(data: LayerCurves, theme: Theme) -> dict[str, Any]:
+    """The ground under the layers whose effect is trivial, the chosen layer, and their names."""
+    shapes, notes = [], []
+    upright = {"y0": 0, "y1": 1, "yref": "paper"}
     corner = {"xanchor": "left", "y": 1, "yref": "paper", "yanchor": "top"}
-    return {
-        "shapes": [{"type": "rect", **across, **look}],
-        "annotations": [note(theme, BOUND, x=start, **corner)],
-    }
+    if data.bound is not None and data.bound <= data.places[-1]:
+        start = data.bound - 0.5
+        look = {"fillcolor": theme.grid, "opacity": 0.5, "layer": "below", "line": {"width": 0}}
+        across = {"x0": start, "x1": data.places[-1] + 0.5}
+        shapes.append({"type": "rect", **across, **upright, **look})
+        notes.append(note(theme, BOUND, x=start, **corner))
+    if data.chosen is not None:
+        line = {"color": theme.muted, "width": 1.5, "dash": "dash"}
+        across = {"x0": data.chosen, "x1": data.chosen}
+        shapes.append({"type": "line", **across, **upright, "layer": "below", "line": line})
+        notes.append(note(theme, f"{data.axis} {data.chosen}", x=data.chosen, xshift=3, **corner))
+    return {"shapes": shapes, "annotations": notes} if shapes else {}
 
 
 def _curve(

@@ -112,6 +112,7 @@ class LayerCurves:
         log: whether that axis gives each doubling the same room, with ticks at the figures alone.
         signed: whether figures are differences: 0 is drawn, and a plus is written.
         bound: first layer from which the effect is trivial, shaded from there on; `None` for none.
+        chosen: the layer whose figures are headlined, marked by a line; `None` for none.
         reference_name: what the legend calls the reference.
         null_name: what it calls chance.
     """
@@ -124,6 +125,7 @@ class LayerCurves:
     log: bool = False
     signed: bool = False
     bound: int | None = None
+    chosen: int | None = None
     reference_name: str = "words alone (text baseline)"
     null_name: str = "chance (permutation null)"
 
@@ -212,7 +214,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Signed figures by row and column, in two hues about 0.
+    """Figures by row and column, in two hues about 0, or about what is chance.
 
     Args:
         rows: their names, top to bottom; names may repeat.
@@ -223,6 +225,8 @@ class Heatmap:
         column_axis: what the columns are, e.g. "head".
         bound: place of the first row from which the effect is trivial, set off by a labelled
             line; `None` for none.
+        middle: the figure without a hue; figures about 0 are differences, and a plus is written.
+        half: how far the ends of the colours are from it; `None` for as far as any figure is.
     """
 
     rows: Sequence[str]
@@ -232,6 +236,8 @@ class Heatmap:
     row_axis: str
     column_axis: str
     bound: int | None = None
+    middle: float = 0.0
+    half: float | None = None
 
     def __post_init__(self) -> None:
         _grid("heatmap", self.cells, self.rows, self.columns)
@@ -242,9 +248,16 @@ class Heatmap:
 
     @property
     def reach(self) -> float:
-        """The two ends of the colour scale: the figure that is farthest from 0."""
-        known = [abs(cell.value) for row in self.cells for cell in row if cell.value is not None]
-        return max(known, default=0.0) or 1.0
+        """How far the ends of the colour scale are from its middle."""
+        if self.half is not None:
+            return self.half
+        known = [cell.value for row in self.cells for cell in row if cell.value is not None]
+        return max((abs(value - self.middle) for value in known), default=0.0) or 1.0
+
+    @property
+    def signed(self) -> bool:
+        """Whether figures are differences."""
+        return self.middle == 0
 
 
 PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap

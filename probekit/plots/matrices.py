@@ -64,7 +64,8 @@ def confusion(data: Confusion, theme: Theme) -> tuple[list[Any], dict[str, Any]]
 def heatmap(data: Heatmap, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
     """Traces and layout of a heatmap, with its scale above it."""
     small = len(data.rows) * len(data.columns) <= _LEGIBLE
-    whole = [[cell.text(signed=True) for cell in row] for row in data.cells]
+    signed = data.signed
+    whole = [[cell.text(signed=signed) for cell in row] for row in data.cells]
     names = (
         [f"{data.row_axis} {row}" for row in data.rows],
         [f"{data.column_axis} {column}" for column in data.columns],
@@ -73,10 +74,10 @@ def heatmap(data: Heatmap, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
         data.rows,
         data.columns,
         _values(data.cells),
-        [[number(c.value, signed=True) if small else "" for c in row] for row in data.cells],
+        [[number(c.value, signed=signed) if small else "" for c in row] for row in data.cells],
         _pairs(*names, whole, joint=", "),
         theme.diverging,
-        (-data.reach, data.reach),
+        (data.middle - data.reach, data.middle + data.reach),
         gap=3 if small else 1,
     )
     grid, marks = _parted(grid, data.bound, theme)
@@ -177,8 +178,8 @@ def _heat(grid: _Grid, theme: Theme) -> dict[str, Any]:
 
 def _scale(data: Heatmap) -> dict[str, Any]:
     """The colours and their figures, on top: at the side they would narrow a narrow page."""
-    ends = [-data.reach, 0.0, data.reach]
-    written = named(ends, [number(end, signed=True) if end else "0" for end in ends])
+    ends = [data.middle + end for end in (-data.reach, 0.0, data.reach)]
+    written = named(ends, [number(end, signed=data.signed) if end else "0" for end in ends])
     place = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0.5, "xanchor": "center"}
     size = {"len": 0.8, "thickness": 10, "outlinewidth": 0, "tickangle": 0}
     title = {"text": html.escape(data.unit), "side": "top", "font": {"size": 12}}
