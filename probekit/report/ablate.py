@@ -107,7 +107,7 @@ def cautions(effects: Effects) -> Html:
         "first ones are too large."
     )
     family = f"q is over the units of one site and method, at {number(ALPHA)}."
-    said = [about_controls(_absent(effects)), halves, about_clusters(effects), family]
+    said = [about_controls(_absent(effects)), halves, about_clusters(effects.lines), family]
     return noted([*said, *notes(effects.manifest)])
 
 

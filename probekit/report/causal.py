@@ -260,9 +260,9 @@ def base_rates(effects: Effects) -> Html:
     return tag("li", tag("p", tag("strong", "Base rates, unedited"), ": ", *said, "."))
 
 
-def about_clusters(effects: Effects) -> str:
+def about_clusters(lines: Iterable[Line]) -> str:
     """On how many clusters the intervals rest."""
-    counts = sorted({line.clusters for line in effects.lines if line.clusters})
+    counts = sorted({line.clusters for line in lines if line.clusters})
     if not counts:
         return "The number of clusters is not given."
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -281,10 +281,14 @@ def p_text(p: float | None) -> str:
     return number(p, digits=3)
 
 
-def plain(estimate: Estimate) -> str:
-    """A difference with its interval, for a terminal; `-` where it is missing."""
+def plain(estimate: Estimate, *, signed: bool = True) -> str:
+    """A figure with its interval, for a terminal; `-` where it is missing.
+
+    `signed` writes a plus, for differences.
+    """
+    form = "+.2f" if signed else ".2f"
     if estimate.value is None:
         return "-"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.2f}"
-    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+        return f"{estimate.value:{form}}"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

@@ -77,13 +77,18 @@ def noted(texts: Sequence[str]) -> Html:
     return tag("ul", *[tag("li", text) for text in texts if text], class_="cautions")
 
 
-def scrolling(columns: Sequence[str], groups: Sequence[Html], caption: str) -> Html:
-    """A table in a box that the keyboard can scroll; its groups are `tbody` elements."""
+def scrolling(
+    columns: Sequence[str], groups: Sequence[Html], caption: str, key: str = "table"
+) -> Html:
+    """A table in a box that the keyboard can scroll; its groups are `tbody` elements.
+
+    `key` tells the tables of one page apart.
+    """
     head = tag("tr", *[tag("th", name, scope="col") for name in columns])
-    named = tag("caption", tag("span", caption), id="table-caption")
+    named = tag("caption", tag("span", caption), id=f"{key}-caption")
     inner = tag("table", named, tag("thead", head), *groups)
     return tag(
-        "div", inner, class_="scroll", tabindex="0", role="region", aria_labelledby="table-caption"
+        "div", inner, class_="scroll", tabindex="0", role="region", aria_labelledby=f"{key}-caption"
     )
 
 

@@ -120,7 +120,7 @@ def cautions(effects: Effects) -> Html:
     # One family of tests for each source and site: q says nothing across them.
     family = "q is over the layers of one site and source; sites and figures are further looks."
     without = f"Controls are missing: {listed(absent)}." if absent else ""
-    said = [about_placebos(effects), without, bound, about_clusters(effects), family]
+    said = [about_placebos(effects), without, bound, about_clusters(effects.lines), family]
     return noted([*said, *notes(effects.manifest)])
 
 
