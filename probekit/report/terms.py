@@ -178,3 +178,83 @@ ABLATION = (
     ),
     *CAUSAL,
 )
+
+DIRECTIONS = (
+    (
+        "Direction",
+        "one vector for each emotion, at one layer. A text’s projection on it is one number, and "
+        "nothing else is used: no probe is fitted on it.",
+    ),
+    (
+        "Estimator",
+        "how a direction is made. grouped: the emotion’s effect beside those of scenarios, neutral "
+        "texts one more class. mean: its mean minus the mean of all emotions. control: minus the "
+        "neutral texts of its scenarios. pca: mean, on the leading axes of the means. lda and "
+        "logistic: the weights of a classifier.",
+    ),
+    (
+        "Categorisation and reception",
+        "whether texts of an emotion project farther than texts of the others; and farther than "
+        "the neutral texts of their own scenarios.",
+    ),
+    (
+        "AUROC",
+        "the chance that a text of the emotion projects farther than one that is not of it. .50 is "
+        "a coin. The mean is over emotions.",
+    ),
+    (
+        "Words alone, above text",
+        "the text baseline that did best in inner folds, on the same texts; and the difference of "
+        "the projection from it, with one bootstrap over scenarios shared by both. It may be "
+        "below 0.",
+    ),
+    (
+        "Chance",
+        "the same with labels permuted within the design and every direction estimated anew; p is "
+        "the share of such AUROCs that are as large.",
+    ),
+    (
+        "Random directions",
+        "as many random vectors of the same length. The band holds 95 % of them.",
+    ),
+    (
+        "Halves of the scenarios",
+        "directions are estimated from one half of the scenarios and from the other, many times: "
+        "the cosine is 1 where the scenarios do not matter, and 0 where they are all that matters. "
+        "By the formula of Spearman (1910) and Brown (1910), halves of cosine c make a whole of "
+        "2c / (1 + c): below ⅓, less than half of a direction of all scenarios is shared.",
+    ),
+    (
+        "Without a domain",
+        "the cosine of the direction of all scenarios with that of all but one domain’s. It is "
+        "large because most texts are the same, so as many scenarios left out at random stand "
+        "beside it.",
+    ),
+    (
+        "Between arms",
+        "one half’s direction from one arm, the other half’s from the other, so that no scenario "
+        "is shared. Divided by the geometric mean of both arms’ own halves (Spearman 1904), it is "
+        "1 where the arms differ by noise alone.",
+    ),
+    (
+        "Single pairs",
+        "the cosine of the difference of a single text and its control (its neutral text, where "
+        "there is one) with its emotion’s direction. Where single differences point every which "
+        "way, steering along their mean is unreliable (Braun et al. 2025).",
+    ),
+    (
+        "The probe",
+        "cosine with the weights of a logistic probe, and rank correlation of both scores. Weights "
+        "lean against what correlates, a mean difference does not, so a small cosine does not say "
+        "that the two read differently.",
+    ),
+    (
+        "Tokens",
+        "those that the direct path from a direction to the vocabulary raises most.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (clusters); q is p after "
+        "Benjamini–Hochberg.",
+    ),
+)
