@@ -8,12 +8,15 @@ import pytest
 from probekit.errors import UserError
 from probekit.plots import (
     DARK,
+    HUES,
     LIGHT,
     Confusion,
     Estimate,
     Forest,
     Heatmap,
     LayerCurves,
+    Points,
+    Scatter,
     Series,
     TransferMatrix,
     draw,
@@ -47,6 +50,16 @@ LARGE = Heatmap(
     "layer",
     "head",
 )
+SCATTER = Scatter(
+    [
+        Points("rage", "free", ["a", "b"], [1.0, 2.0], [0.0, -1.0]),
+        Points("grief", "rich", ["c"], [0.5], [1.0]),
+        Points("", "neutral", ["d"], [0.0], [0.0]),
+    ],
+    "first",
+    "second",
+)
+CEILED = LayerCurves([CURVE], "rho", null=CURVE, ceiling=Series("c", [20], [Estimate(0.9)]))
 SHADED = LayerCurves([CURVE], "change", signed=True, bound=6)
 
 
@@ -57,7 +70,14 @@ SHADED = LayerCurves([CURVE], "change", signed=True, bound=6)
     ("value", "text"),
     [
         *[(0.784, ".78"), (1.0, "1.00"), (0.999, "1.00"), (-0.05, "−.05"), (12.345, "12.35")],
-        *[(0.0, ".00"), (-0.0, ".00"), (0.0049, ".005"), (0.0012, ".001"), (-0.004, "−.004")],
+        *[
+            (0.0, ".00"),
+            (-0.0, ".00"),
+            (1.6e-17, ".00"),
+            (0.0049, ".005"),
+            (0.0012, ".001"),
+            (-0.004, "−.004"),
+        ],
         (None, "–"),
     ],
 )
@@ -123,6 +143,13 @@ def test_the_side_of_zero_is_that_of_the_whole_interval(low, value, high, side):
         (lambda: Heatmap(["a"], ["b"], [[FULL, FULL]], "u", "r", "c"), "row 'a' of the heatmap"),
         (lambda: Heatmap(["a"], ["b"], [[FULL]], "u", "r", "c", 1), "bound 1 is none of 1 rows"),
         (lambda: Confusion(["a", "b"], [[1.0, 0.0]]), "2 rows, 1 cells"),
+        (lambda: Scatter([], "x", "y"), "nothing to draw"),
+        (lambda: Points("rage", "a", ["n"], [1.0, 2.0], [1.0]), "'rage': 1 names, 2 x, 1 y"),
+        (lambda: Points("rage", "a", ["n"], [math.inf], [1.0]), "a coordinate is inf"),
+        (
+            lambda: Scatter([Points(str(n), "a", [], [], []) for n in range(HUES + 1)], "", ""),
+            "9 colours cannot be told apart: give 8 or fewer",
+        ),
         (lambda: Confusion(["a"], [[1.2]]), "outside 0 to 1"),
         (lambda: Confusion(["a"], [[math.nan]]), "outside 0 to 1"),
         (
@@ -275,6 +302,30 @@ def test_levels_take_the_names_they_are_given():
     assert {t.name for t in figure.data if t.name} == {"no patch", "drawn", "resid_post"}
 
 
+def test_a_ceiling_is_drawn_and_makes_room_for_itself():
+    figure = draw(CEILED)
+    ceiling = trace(figure, "noise ceiling, lower to upper")
+    assert (ceiling.x, ceiling.y) == ((20,), (0.9,))
+    assert ceiling.line.color != trace(figure, "resid_post").line.color
+    assert figure.layout.yaxis.range[1] > 0.9
+    assert CEILED.places == [0, 6, 12, 20]
+
+
+def test_a_scatter_tells_emotions_by_colour_and_arms_by_marker():
+    assert len(LIGHT.series) + 1 >= HUES
+    figure = draw(SCATTER)
+    items = [t for t in figure.data if t.hovertext]
+    # What is grey lies under the rest.
+    assert [t.hovertext for t in items] == [("d",), ("a", "b"), ("c",)]
+    assert items[0].marker.color == LIGHT.muted
+    assert len({t.marker.color for t in items}) == len({t.marker.symbol for t in items}) == 3
+    named = {t.name: t.marker for t in figure.data if t.name}
+    assert set(named) == {"rage", "grief", "free", "rich", "neutral"}
+    assert named["rage"].color == items[1].marker.color
+    assert named["free"].symbol == items[1].marker.symbol
+    assert figure.layout.yaxis.scaleanchor == "x"
+
+
 def test_a_signed_matrix_takes_two_hues_about_zero():
     signed = TransferMatrix(["a"], ["a"], [[Estimate(0.1)]], "gain", (-0.5, 0.5))
     heat = draw(signed).data[0]
@@ -282,7 +333,9 @@ def test_a_signed_matrix_takes_two_hues_about_zero():
     assert heat.text[0][0] == "+.10"
 
 
-@pytest.mark.parametrize("data", [CURVES, SHADED, FOREST, TRANSFER, CONFUSION, HEATMAP, LARGE])
+@pytest.mark.parametrize(
+    "data", [CURVES, SHADED, FOREST, TRANSFER, CONFUSION, HEATMAP, LARGE, SCATTER, CEILED]
+)
 def test_every_colour_is_of_the_theme_so_that_themes_can_be_swapped(data):
     light, dark = draw(data, LIGHT).to_json(), draw(data, DARK).to_json()
     swap = dict(zip(LIGHT.colours, DARK.colours, strict=True))
@@ -298,6 +351,7 @@ def test_markup_in_a_name_is_text():
         draw(TransferMatrix([name], [name], [[FULL]], name)),
         draw(Confusion([name], [[1.0]])),
         draw(Heatmap([name], [name], [[FULL]], name, name, name, 0)),
+        draw(Scatter([Points(name, name, [name], [0.0], [0.0])], name, name)),
     ]
     for figure in figures:
         drawn = figure.to_dict()

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from probekit.plots.data import Estimate, number
+from probekit.plots.estimate import Estimate, number
 from probekit.plots.theme import Theme
 
 BOUND = "trivial bound"

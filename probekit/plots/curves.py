@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from probekit.plots.axes import BOUND, axis, extent, named, note, ticks
-from probekit.plots.data import Estimate, LayerCurves, Series
+from probekit.plots.data import LayerCurves, Series
+from probekit.plots.estimate import Estimate
 from probekit.plots.theme import Theme
 
 _DASHES = ("solid", "longdash", "dashdot", "5px,3px", "longdashdot", "2px,3px", "8px,2px,2px,2px")
@@ -18,6 +19,9 @@ def layer_curves(data: LayerCurves, theme: Theme) -> tuple[list[Any], dict[str, 
     traces: list[Any] = []
     if data.null:
         traces += _curve(data.null, theme.muted, data.null_name, "dot", None, signed=data.signed)
+    if data.ceiling:
+        look = (theme.series[1], data.ceiling_name, "6px,2px", None)
+        traces += _curve(data.ceiling, *look, signed=data.signed)
     if data.reference:
         ends = (min(span), max(span)) if len(set(span)) > 1 else (span[0] - 0.5, span[0] + 0.5)
         level = [(end, data.reference) for end in ends]
@@ -31,8 +35,7 @@ def layer_curves(data: LayerCurves, theme: Theme) -> tuple[list[Any], dict[str, 
         traces += _curve(
             series, colour, series.name, dash, marker, banded=banded, signed=data.signed
         )
-    drawn = [*data.series, *([data.null] if data.null else [])]
-    estimates = [estimate for series in drawn for estimate in series.estimates]
+    estimates = [estimate for series in data.drawn for estimate in series.estimates]
     zero = (0.0,) if data.signed else ()
     low, high = extent([*estimates, *([data.reference] if data.reference else [])], *zero)
     upright = ticks(low, high, signed=data.signed)

@@ -2,74 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from probekit.errors import UserError
+from probekit.plots.estimate import Estimate
 
-MISSING = "–"
-
-
-def number(value: float | None, *, signed: bool = False, digits: int = 2) -> str:
-    """A figure as the field prints it: `.78`, `1.00`, `−.05`, `+.23`; a missing one is `–`.
-
-    A figure that is not 0 is never shown as `.00`: it keeps its first significant digit.
-    """
-    if value is None:
-        return MISSING
-    if value and abs(value) < 0.5 * 10**-digits:
-        digits = -math.floor(math.log10(abs(value)))
-    text = f"{abs(value):.{digits}f}".removeprefix("0")
-    sign = "−" if value < 0 else "+" if signed and value > 0 else ""
-    return sign + text
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its interval.
-
-    Args:
-        value: the figure; `None` where it is missing.
-        low: lower end of the interval, `None` where there is no interval.
-        high: upper end, likewise.
-
-    Raises:
-        UserError: a figure is not finite, an interval has one end only or has no value, or the
-            value lies outside its interval.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if given is not None and not math.isfinite(given):
-                raise UserError(
-                    f"{field.name} is {given}: give a finite number, or None if missing"
-                )
-        if self.low is None or self.high is None:
-            if self.low is not self.high:
-                raise UserError(
-                    f"interval [{self.low}, {self.high}] has one end: give both or none"
-                )
-        elif self.value is None or not self.low <= self.value <= self.high:
-            raise UserError(f"interval [{self.low}, {self.high}] must hold its value {self.value}")
-
-    @property
-    def side(self) -> int | None:
-        """1 or -1 where the whole interval is above or below 0, 0 where it holds 0, else `None`."""
-        if self.low is None or self.high is None:
-            return None
-        return int(self.low > 0) - int(self.high < 0)
-
-    def text(self, *, signed: bool = False) -> str:
-        """For people: `.78 [.70, .86]`, without brackets where there is no interval."""
-        shown = number(self.value, signed=signed)
-        if self.low is None:
-            return shown
-        return f"{shown} [{number(self.low, signed=signed)}, {number(self.high, signed=signed)}]"
+HUES = 8
+"""Colours of items that can be told apart; see `theme`."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +55,8 @@ class LayerCurves:
         chosen: the layer whose figures are headlined, marked by a line; `None` for none.
         reference_name: what the legend calls the reference.
         null_name: what it calls chance.
+        ceiling: what a perfect figure would reach at each layer, given the noise; `None` for none.
+        ceiling_name: what the legend calls it.
     """
 
     series: Sequence[Series]
@@ -128,6 +70,8 @@ class LayerCurves:
     chosen: int | None = None
     reference_name: str = "words alone (text baseline)"
     null_name: str = "chance (permutation null)"
+    ceiling: Series | None = None
+    ceiling_name: str = "noise ceiling, lower to upper"
 
     def __post_init__(self) -> None:
         _filled("layer curves", self.series)
@@ -140,8 +84,12 @@ class LayerCurves:
     @property
     def places(self) -> list[int]:
         """Every layer that is drawn, in order, each once."""
-        drawn = [*self.series, *([self.null] if self.null else [])]
-        return sorted({layer for series in drawn for layer in series.layers})
+        return sorted({layer for series in self.drawn for layer in series.layers})
+
+    @property
+    def drawn(self) -> list[Series]:
+        """Everything that is drawn layer by layer."""
+        return [*self.series, *(each for each in (self.null, self.ceiling) if each)]
 
 
 @dataclass(frozen=True)
@@ -260,7 +208,62 @@ class Heatmap:
         return self.middle == 0
 
 
-PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap
+@dataclass(frozen=True)
+class Points:
+    """Items that are drawn alike.
+
+    Args:
+        colour: what their colour stands for, e.g. an emotion; empty for items in grey.
+        marker: what their marker stands for, e.g. an arm.
+        names: what each is, said on pointing.
+        x, y: a coordinate for each of `names`.
+    """
+
+    colour: str
+    marker: str
+    names: Sequence[str]
+    x: Sequence[float]
+    y: Sequence[float]
+
+    def __post_init__(self) -> None:
+        what = f"points {self.colour or self.marker!r}"
+        _same_length(what, names=self.names, x=self.x, y=self.y)
+        if strange := [value for value in (*self.x, *self.y) if not math.isfinite(value)]:
+            raise UserError(f"{what}: a coordinate is {strange[0]}: give finite numbers")
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Items in a plane: a picture, which has no intervals and shows no figure.
+
+    Args:
+        points: at most `HUES` colours; what is in grey is drawn first.
+        x_axis, y_axis: what the axes are; both have one scale.
+    """
+
+    points: Sequence[Points]
+    x_axis: str
+    y_axis: str
+
+    def __post_init__(self) -> None:
+        _filled("scatter", self.points)
+        if len(self.colours) > HUES:
+            raise UserError(
+                f"{len(self.colours)} colours cannot be told apart: give {HUES} or fewer"
+            )
+
+    @property
+    def colours(self) -> list[str]:
+        """What colours stand for, each once."""
+        return list(dict.fromkeys(each.colour for each in self.points if each.colour))
+
+    @property
+    def markers(self) -> list[str]:
+        """What markers stand for, each once."""
+        return list(dict.fromkeys(each.marker for each in self.points))
+
+
+PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter
 
 
 def _filled(what: str, given: Sequence[Any]) -> None:

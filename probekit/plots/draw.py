@@ -4,9 +4,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from probekit.errors import unknown
 from probekit.plots.curves import layer_curves
-from probekit.plots.data import Confusion, Forest, Heatmap, LayerCurves, PlotData, TransferMatrix
+from probekit.plots.data import (
+    Confusion,
+    Forest,
+    Heatmap,
+    LayerCurves,
+    PlotData,
+    Scatter,
+    TransferMatrix,
+)
 from probekit.plots.forest import forest
 from probekit.plots.matrices import confusion, heatmap, transfer
+from probekit.plots.scatter import scatter
 from probekit.plots.theme import LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ def draw(data: PlotData, theme: Theme = LIGHT) -> "go.Figure":
             traces, layout = confusion(data, theme)
         case Heatmap():
             traces, layout = heatmap(data, theme)
+        case Scatter():
+            traces, layout = scatter(data, theme)
         case _:
             kinds = [kind.__name__ for kind in get_args(PlotData)]
             raise unknown("plot data", type(data).__name__, kinds)

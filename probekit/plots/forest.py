@@ -5,7 +5,8 @@ import textwrap
 from typing import Any
 
 from probekit.plots.axes import axis, extent, named, ticks
-from probekit.plots.data import Estimate, Forest
+from probekit.plots.data import Forest
+from probekit.plots.estimate import Estimate
 from probekit.plots.theme import Theme
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from probekit.plots.axes import BOUND, axis, named, note
-from probekit.plots.data import Confusion, Estimate, Heatmap, TransferMatrix, number
+from probekit.plots.data import Confusion, Heatmap, TransferMatrix
+from probekit.plots.estimate import Estimate, number
 from probekit.plots.theme import Theme
 
 _LEGIBLE = 64
