@@ -47,6 +47,8 @@ COLUMNS = (
 """The columns of every `results.csv`; a cell is empty where a column has no meaning."""
 
 MANIFEST, RESULTS, REPORT = "manifest.json", "results.csv", "report.html"
+COORDINATES = "coordinates.csv"
+"""Where each text stands on the first principal components, in a run that has them."""
 STAGES = "stages"
 
 VERSIONED = (

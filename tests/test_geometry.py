@@ -17,7 +17,7 @@ from probekit.geometry.clusters import silhouettes
 from probekit.geometry.design import MOST_ITEMS, design_of
 from probekit.geometry.measures import Measures
 from probekit.geometry.stack import Stack
-from probekit.geometry.study import COORDINATES, WORDS
+from probekit.geometry.study import WORDS
 from probekit.geometry.theories import (
     THEORIES,
     arousal,
@@ -27,7 +27,7 @@ from probekit.geometry.theories import (
     valence,
     wheel,
 )
-from probekit.runs import MANIFEST, RESULTS, STAGES, read_json
+from probekit.runs import COORDINATES, MANIFEST, RESULTS, STAGES, read_json
 from probekit.stimuli import Stimulus, StimulusSet, Taxonomy
 from probekit.store import Activations
 

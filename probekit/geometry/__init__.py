@@ -25,7 +25,7 @@ from probekit.geometry.alignment import Alignment, align, cka
 from probekit.geometry.design import Design, design_of
 from probekit.geometry.options import Geometry
 from probekit.geometry.stack import allowed
-from probekit.geometry.study import COORDINATES, WORDS, Study
+from probekit.geometry.study import WORDS, Study
 from probekit.models import Model
 from probekit.runs import Progress
 from probekit.stimuli import StimulusSet
@@ -81,7 +81,7 @@ def run_geometry(
     }
     seed = {"seed": options.seed}
     runs.write_results(out / runs.RESULTS, [{**common, **row, **seed} for row in rows])
-    _write_coordinates(out / COORDINATES, places)
+    _write_coordinates(out / runs.COORDINATES, places)
     manifest = _manifest(model, stimuli, design, options, command, identity)
     runs.write_json(out / runs.MANIFEST, manifest)
     return out

@@ -23,8 +23,6 @@ from probekit.store import ActivationStore
 
 Floats = NDArray[np.float64]
 WORDS = ("bag_of_words", "static_embedding")
-COORDINATES = "coordinates.csv"
-"""Where each text stands on the first principal components."""
 
 
 class Study:

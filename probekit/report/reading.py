@@ -1,15 +1,19 @@
-"""Any run folder as the report reads it: the manifest, and every line of `results.csv`, typed."""
+"""Any run folder as the report reads it: manifest, lines of `results.csv`, coordinates; typed."""
 
 import csv
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from probekit.errors import UserError
 from probekit.plots import Estimate
-from probekit.runs import COLUMNS, MANIFEST, RESULTS, read_json
+from probekit.runs import COLUMNS, COORDINATES, MANIFEST, RESULTS, read_json
 
 NOTHING = Estimate(None)
+PLACED = ("site", "pooling", "layer", "id", "arm", "emotion", "domain", "pc1", "pc2")
+"""Columns of `coordinates.csv` that are read."""
+Read = TypeVar("Read")
 
 
 class Line(NamedTuple):
@@ -29,6 +33,7 @@ class Line(NamedTuple):
     condition: str
     method: str
     k: int | None
+    judge: str
     metric: str
     estimate: Estimate = NOTHING
     p: float | None = None
@@ -39,14 +44,29 @@ class Line(NamedTuple):
     @property
     def key(self) -> tuple[Any, ...]:
         """What the figure is of, without its split and without the figure."""
-        return (self.set, *self[2:15])
+        return (self.set, *self[2:16])
+
+
+class Place(NamedTuple):
+    """Where a text stands on the first two principal components of one layer."""
+
+    site: str
+    pooling: str
+    layer: int
+    id: str
+    arm: str
+    emotion: str
+    domain: str
+    x: float
+    y: float
 
 
 class Recorded(NamedTuple):
-    """A run's manifest and lines."""
+    """A run's manifest, lines and coordinates; `None` where it has no `coordinates.csv`."""
 
     manifest: dict[str, Any]
     lines: tuple[Line, ...]
+    places: tuple[Place, ...] | None = None
 
     @property
     def study(self) -> str:
@@ -55,7 +75,7 @@ class Recorded(NamedTuple):
 
 
 def read_folder(folder: Path) -> Recorded:
-    """Read `manifest.json` and `results.csv` of a run folder.
+    """Read `manifest.json`, `results.csv` and, where there is one, `coordinates.csv` of a run.
 
     Raises:
         UserError: a file is missing or broken; the message names the file, and the line of a row.
@@ -66,7 +86,11 @@ def read_folder(folder: Path) -> Recorded:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict):
         raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
-    return Recorded(manifest, tuple(_read_lines(folder / RESULTS)))
+    lines = tuple(_read_rows(folder / RESULTS, COLUMNS, _read_line))
+    if not (folder / COORDINATES).is_file():
+        return Recorded(manifest, lines)
+    places = tuple(_read_rows(folder / COORDINATES, PLACED, _read_place))
+    return Recorded(manifest, lines, places)
 
 
 def twice(line: Line) -> UserError:
@@ -75,14 +99,16 @@ def twice(line: Line) -> UserError:
     return UserError(f"{RESULTS} gives one figure twice ({given}): run again")
 
 
-def _read_lines(path: Path) -> Iterable[Line]:
+def _read_rows(
+    path: Path, columns: Iterable[str], read: Callable[[dict[str, str]], Read]
+) -> Iterable[Read]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if absent := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+        if absent := [name for name in columns if name not in (reader.fieldnames or ())]:
             raise UserError(f"{path} lacks the columns {', '.join(absent)}: run again")
         for cells in reader:
             try:
-                yield _read_line(cells)
+                yield read(cells)
             except (ValueError, TypeError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error}") from error
 
@@ -105,3 +131,14 @@ def _read_line(cells: dict[str, str]) -> Line:
         n=whole("n"),
         clusters=whole("clusters"),
     )
+
+
+def _read_place(cells: dict[str, str]) -> Place:
+    named = {name: cells[name] for name in ("site", "pooling", "id", "arm", "emotion", "domain")}
+    # A line that was cut off has no text in its last cells.
+    if None in named.values():
+        raise ValueError("the line is incomplete")
+    x, y = float(cells["pc1"]), float(cells["pc2"])
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"a coordinate is not finite ({x}, {y})")
+    return Place(**named, layer=int(cells["layer"]), x=x, y=y)
