@@ -2,7 +2,7 @@
 
 1. `reading` reads any run folder. Each study has a module that makes its page's sections: `probe`
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
-   `directions` (with `learned`).
+   `directions` (with `learned`), `geometry` (with `geometry_rows`).
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page. Text is escaped where it is put in (`markup`); beyond that,
    the page's own policy lets only its two scripts run, named by their hashes, and forbids every
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from probekit.errors import unknown
 from probekit.plots import DARK, LIGHT
-from probekit.report import ablate, directions, patch, probe
+from probekit.report import ablate, directions, geometry, patch, probe
 from probekit.report.markup import Html, joined, json_script, tag
 from probekit.report.parts import Section, facts
 from probekit.report.reading import Recorded, read_folder
@@ -61,6 +61,7 @@ STUDIES = {
     "patch": Study("patching", "what moves when a state of another text is put in", patch.page),
     "ablate": Study("ablation", "what is lost when a unit is taken out", ablate.page),
     "directions": Study("directions", "what a direction tells of new texts", directions.page),
+    "geometry": Study("geometry", "how emotions lie to one another", geometry.page),
 }
 """What the page of each study says of itself, and what it is made of."""
 

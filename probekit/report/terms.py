@@ -258,3 +258,75 @@ DIRECTIONS = (
         "Benjamini–Hochberg.",
     ),
 )
+
+GEOMETRY = (
+    (
+        "States",
+        "one vector a text: a site, a layer, a pooling. Each feature is divided by its standard "
+        "deviation, since a few are so large that they alone would decide a distance.",
+    ),
+    (
+        "Words alone",
+        "the same figure of the words’ own geometry, as bag of words and as mean input embedding. "
+        "They are two measures of the words and not all that the words say.",
+    ),
+    (
+        "Above the words’ own, given the words",
+        "the difference from the larger of the words’ figures, on the same draws of scenarios; "
+        "and the correlation once what is linear in the ranks of the words’ distances is taken "
+        "out of both sides. The second can leave a trace of the words.",
+    ),
+    (
+        "Theories",
+        "the circumplex is the plane of published valence and arousal (Russell 1980; norms of "
+        "Warriner, Kuperman and Brysbaert 2013), valence and arousal its two axes; Plutchik’s "
+        "wheel counts degrees, his opposites only what faces each other.",
+    ),
+    (
+        "Distances of emotions",
+        "squared, between the means of texts, each product taken across different scenarios, so "
+        "that noise adds nothing to them (crossnobis, in its diagonal form). Theories are compared "
+        "by the order of distances alone.",
+    ),
+    (
+        "Noise ceiling",
+        "what a true theory could be expected to reach, from halves of the scenarios: its lower "
+        "and its upper bound.",
+    ),
+    (
+        "Cosine of means",
+        "around the mean of all emotions, so the cosines of many have a sum below 0. On the "
+        "diagonal, how alike an emotion’s mean is in two halves of its scenarios, stepped up to "
+        "all of them: nothing beside it can be read more finely than that.",
+    ),
+    (
+        "Silhouette",
+        "1 where a text is far nearer to its own class than to any other, 0 where it is as near "
+        "to another one, below 0 where it is nearer to it. Texts of one scenario are not compared. "
+        "Draws of scenarios lower it, so that its interval leans downwards.",
+    ),
+    (
+        "Axes",
+        "directions of valence and arousal, learned on dev from the emotions’ means and published "
+        "norms, and tried on ratings of test. A few emotions in many dimensions lie along any "
+        "order, so only texts within one emotion, or emotions the axis was learned without, say "
+        "something.",
+    ),
+    (
+        "Participation ratio",
+        "how many dimensions carry the variance; of few points it is biased, and only means "
+        "something beside the same figure of relabeled texts.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (clusters); p by relabeling, of theories "
+        "through every order of up to eight emotions; of a difference from words by the bootstrap. "
+        "q is p after Benjamini–Hochberg over the layers of one figure; where one layer was run, "
+        "p stands in its place.",
+    ),
+    (
+        "Counts of layers",
+        "a layer counts if q is below the level said and, of a correlation or a difference, its "
+        "interval lies above 0.",
+    ),
+)
