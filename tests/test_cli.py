@@ -43,6 +43,7 @@ def test_help_names_every_command(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("models", "fetch", "probe", "capture", "patch", "ablate"))
+    assert "geometry" in shown
 
 
 def test_models_lists_bundled_models_and_the_cache(capsys, tmp_path, monkeypatch):

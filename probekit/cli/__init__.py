@@ -7,7 +7,7 @@ import sys
 
 from typer._click.exceptions import ClickException
 
-from probekit.cli import causal, directions, probing, stimuli  # noqa: F401 - registers the commands
+from probekit.cli import causal, directions, geometry, probing, stimuli  # noqa: F401 - registers the commands
 from probekit.cli.application import app, err, say
 from probekit.errors import UserError
 
