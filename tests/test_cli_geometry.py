@@ -17,11 +17,11 @@ EMOTIONS = ("grief", "rage", "ecstasy", "terror")
 
 
 def write(path: Path, fields=FIELDS) -> Path:
-    """Vignettes of four emotions in one domain, with their neutral controls."""
+    """Vignettes of four emotions in two domains, with their neutral controls."""
     stimuli = StimulusSet.load("vignettes")
-    domain = str(stimuli.column("domain")[0])
+    domains = sorted(set(stimuli.column("domain").tolist()))[:2]
     scenarios = {
-        row.scenario for row in stimuli.rows if row.emotion in EMOTIONS and row.domain == domain
+        row.scenario for row in stimuli.rows if row.emotion in EMOTIONS and row.domain in domains
     }
     kept = stimuli.select(scenario=scenarios, arm=["keyword_rich", "neutral"])
     with path.open("w", encoding="utf-8") as file:
