@@ -256,11 +256,14 @@ def test_a_theory_that_no_figure_could_show_is_named(tmp_path):
 def test_the_layer_is_fixed_by_depth_and_by_no_figure(run, tmp_path):
     title, columns, rows = headline_table(run)
     assert title == f"Geometry at resid_post, mean, layer {FIXED}"
-    assert columns == ("figure", "states", "words", "chance", "q", "layers q<.05")
+    assert columns == ("figure", "states", "words", "chance", "q", "q < .05")
     assert rows[:2] == [
         ("texts of one emotion",),
         (" Emotion", "+0.40", "+0.05", "+0.00", "0.002", "6 of 6"),
     ]
+    # In 80 columns every figure is seen: six of them, with a space on either side.
+    wide = [max(len(row[place]) for row in rows if len(row) > place) for place in range(6)]
+    assert sum(wide) + 12 <= 80
     # The last layer is larger, and would have been the one to pick.
     cells = {"task": "rsa_items", "source": "emotion", "metric": "spearman"}
     largest = max(

@@ -193,7 +193,9 @@ def _axes(grid: _Grid, theme: Theme, across: str, down: str) -> dict[str, Any]:
         at = named([place for place, _ in known], [name for _, name in known])
         return {"showgrid": False, "tickfont": {"size": 11}, **at}
 
+    # Slanted names end at their column: those that began there would be lost on a narrow page.
+    slant = {"autotickangles": [0, -45, -90], "range": [-0.5, len(grid.columns) - 0.5]}
     return {
-        "xaxis": axis(theme, across, **places(grid.columns), range=[-0.5, len(grid.columns) - 0.5]),
+        "xaxis": axis(theme, across, **places(grid.columns), **slant),
         "yaxis": axis(theme, down, **places(grid.rows), range=[len(grid.rows) - 0.5, -0.5]),
     }

@@ -16,12 +16,12 @@ from probekit.report.geometry_rows import (
     space_of,
 )
 from probekit.report.geometry_table import table
-from probekit.report.geometry_words import say_asked, say_texts, say_theory
+from probekit.report.geometry_words import GIVENS, say_asked, say_texts, say_theory
 from probekit.report.markup import Html
 from probekit.report.parts import Section, drawing, glossary, manifest, noted, notes
 from probekit.report.reading import Recorded
 from probekit.report.terms import GEOMETRY
-from probekit.report.words import listed, say_block
+from probekit.report.words import capital, listed, say_block
 from probekit.runs import COORDINATES
 
 
@@ -162,7 +162,7 @@ def short_table(recorded: Recorded) -> tuple[str, tuple[str, ...], list[tuple[st
         rows += _short(space, say_texts(arm), asked)
     layer = space.layer(space.primary)
     where = say_block(space.primary) or "no site"
-    columns = ("figure", "states", "words", "chance", "q", "layers q<.05")
+    columns = ("figure", "states", "words", "chance", "q", "q < .05")
     return f"Geometry at {where}, layer {'-' if layer is None else layer}", columns, rows
 
 
@@ -172,17 +172,29 @@ def _short(space: Space, name: str, asked: list[Asked]) -> list[tuple[str, ...]]
     return [(name,), *rows] if rows else []
 
 
+def _brief(asked: Asked) -> str:
+    """A name that leaves room for the figures in 80 columns; the arm stands above it."""
+    match asked.task:
+        case "axis":
+            return capital(f"{asked.judge.removeprefix('read_')} axis, {GIVENS[asked.metric]}")
+        case "silhouette":
+            return f"Silhouette {say_asked(asked).lower()}"
+        case "dimensions":
+            return "Dimensions of the means"
+        case _:
+            return say_asked(asked)
+
+
 def _row(reading: Reading) -> tuple[str, ...]:
     here = reading.here
     level = reading.tested.get(here.layer or 0) if here else None
     # A silhouette and a number of dimensions are held against chance, not against 0.
     beside_chance = reading.asked.task in ("dimensions", "silhouette")
     held = reading.below() if beside_chance else reading.upheld()
-    name = reading.asked._replace(source="", target="") if reading.asked.task == "axis" else None
     values = (figure_of(here).value, reading.words.value, reading.chance.value)
     sign = "" if reading.asked.task == "dimensions" else "+"
     return (
-        f" {say_asked(name or reading.asked)}",
+        f" {_brief(reading.asked)}",
         *("-" if value is None else f"{value:{sign}.2f}" for value in values),
         "-" if level is None else f"{level:.3f}",
         f"{len(held)} of {len(reading.tested)}" if reading.tested else "-",

@@ -307,8 +307,8 @@ GEOMETRY = (
     ),
     (
         "Axes",
-        "directions of valence and arousal, learned on dev from the emotions’ means and published "
-        "norms, and tried on ratings of test. A few emotions in many dimensions lie along any "
+        "directions of valence and arousal, learned from the emotions’ means and published norms on "
+        "dev (or half the scenarios), and tried on ratings of the rest. A few emotions in many dimensions lie along any "
         "order, so only texts within one emotion, or emotions the axis was learned without, say "
         "something.",
     ),
