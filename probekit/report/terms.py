@@ -307,9 +307,10 @@ GEOMETRY = (
     ),
     (
         "Axes",
-        "directions of valence and arousal, learned from the emotions’ means and published norms on "
-        "dev (or half the scenarios), and tried on ratings of the rest. A few emotions in many dimensions lie along any "
-        "order, so only texts within one emotion, or emotions the axis was learned without, say "
+        "directions of valence and arousal, learned from the emotions’ means and published norms "
+        "on dev (or half the scenarios), and tried on ratings of the rest. A few emotions in many "
+        "dimensions lie along any order, so only texts within one emotion, or emotions the axis "
+        "was learned without, say "
         "something.",
     ),
     (
