@@ -11,19 +11,27 @@ from probekit.directions.estimators import ESTIMATORS, Estimator
 from probekit.directions.export import write_gguf, write_tensors
 from probekit.directions.extraction import Estimate, estimate, extract
 from probekit.directions.identity import Identity
+from probekit.directions.pieces import Piece
+from probekit.directions.reading import Reading, read_text
+from probekit.directions.reference import Band, Reference
 from probekit.directions.words import Scores, Word, score_tokens, top_tokens
 
 __all__ = [
     "ESTIMATORS",
+    "Band",
     "Design",
     "Directions",
     "Estimate",
     "Estimator",
     "Identity",
+    "Piece",
+    "Reading",
+    "Reference",
     "Scores",
     "Word",
     "estimate",
     "extract",
+    "read_text",
     "score_tokens",
     "top_tokens",
     "write_gguf",

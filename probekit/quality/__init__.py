@@ -20,6 +20,7 @@ import numpy as np
 
 from probekit import runs
 from probekit.directions import Directions, extract, top_tokens
+from probekit.directions.sources import default_layer
 from probekit.errors import UserError
 from probekit.evaluation import Row
 from probekit.models import Model
@@ -40,11 +41,6 @@ DIRECTIONS = "directions"
 """The folder of a run's directions."""
 TOP = 10
 """Tokens that the manifest gives of each direction."""
-
-
-def default_layer(layers: tuple[int, ...]) -> int:
-    """The layer at two thirds of the depth: what is taken where none was chosen on a dev split."""
-    return layers[round(2 / 3 * (len(layers) - 1))]
 
 
 def run_directions(
