@@ -7,7 +7,14 @@ import sys
 
 from typer._click.exceptions import ClickException
 
-from probekit.cli import causal, directions, geometry, probing, stimuli  # noqa: F401 - registers the commands
+from probekit.cli import (  # noqa: F401 - registers the commands
+    causal,
+    directions,
+    geometry,
+    probing,
+    read,
+    stimuli,
+)
 from probekit.cli.application import app, err, say
 from probekit.errors import UserError
 
