@@ -11,7 +11,7 @@ import numpy as np
 
 from probekit.directions import Band, Reading
 from probekit.directions.pieces import written
-from probekit.plots.data import number
+from probekit.plots import number
 from probekit.report.markup import Html, joined, tag
 from probekit.report.parts import scrolling
 from probekit.report.words import say

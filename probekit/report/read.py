@@ -11,8 +11,7 @@ from probekit.directions import Band, Reading, Word, top_tokens
 from probekit.directions.pieces import written
 from probekit.errors import UserError
 from probekit.models import Model
-from probekit.plots import MISSING
-from probekit.plots.data import number
+from probekit.plots import MISSING, number
 from probekit.report.frame import Frame, page
 from probekit.report.highlight import heat, reach, text_body
 from probekit.report.markup import Html, joined, tag
