@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from probekit.probes import LayerProbes, LayerRegression
     from probekit.probing import Options, run_probing
     from probekit.prompts import TEMPLATES, Template
+    from probekit.quality import Extraction, run_directions
     from probekit.readouts import (
         LabelLogits,
         LabelLogOdds,
@@ -70,6 +71,8 @@ _HOME = {
     "Scale": "edits",
     "Set": "edits",
     "Zero": "edits",
+    "Extraction": "quality",
+    "run_directions": "quality",
     "Patching": "patching",
     "run_patching": "patching",
     "LabelLogOdds": "readouts",
@@ -129,6 +132,7 @@ __all__ = [
     "Edit",
     "Erase",
     "Eraser",
+    "Extraction",
     "Geometry",
     "LabelLogOdds",
     "LabelLogits",
@@ -166,6 +170,7 @@ __all__ = [
     "probe_score",
     "random_eraser",
     "run_ablation",
+    "run_directions",
     "run_geometry",
     "run_patching",
     "run_probing",
