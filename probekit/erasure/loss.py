@@ -18,6 +18,7 @@ from probekit.stats import Estimate
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
+METRIC, CONTROLS = "nats_per_token", ("random", "placebo")
 
 
 def language_loss(
@@ -30,6 +31,8 @@ def language_loss(
     bootstraps: int = 1000,
     seed: int = 0,
     batch: int = 8,
+    truncate: bool = False,
+    unedited: Floats | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Row]:
     """Next-token loss on neutral texts: unedited, erased, and under two controls.
@@ -45,11 +48,15 @@ def language_loss(
         clusters: `[text]`, what the bootstrap draws (default: the texts).
         bootstraps, seed: draws of intervals; the seed also draws the controls.
         batch: texts in one forward pass.
+        truncate: cut texts that do not fit the context.
+        unedited: `[text]`, from `unedited_nats` of the same texts, so that it is found once for
+            many erasers (default: found here).
         advance: called with the number of texts finished.
 
     Returns:
         Rows of `nats_per_token` for each method and, but for none, `nats_per_token_change`: the
-        paired difference from no edit, and its p against zero.
+        paired difference from no edit, and its p against zero. `nats_per_token_above_random` and
+        `..._above_placebo` are those of erasing from its controls.
 
     Raises:
         UserError: a text of one token, or an eraser of another width than the site.
@@ -60,30 +67,66 @@ def language_loss(
         raise UserError(
             f"{len(set(names))} clusters for {len(texts)} texts: give one a text, two different"
         )
-    prompts = model.encode(texts)
-    if short := [prompt.id for prompt in prompts if len(prompt) < 2]:
-        raise UserError(f"text {short[0]!r} has one token: a loss needs two")
+    prompts = _prompts(model, texts, truncate)
     methods = _methods(eraser, seed)
     nats = {name: np.zeros(len(prompts)) for name in methods}
+    if unedited is not None:
+        nats["none"] = unedited
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
         for name, (_, operation) in methods.items():
-            nats[name][start : start + batch] = _nats(model, part, place, operation)
+            if name != "none" or unedited is None:
+                nats[name][start : start + batch] = _nats(model, part, place, operation)
         advance(len(part))
     tokens = np.array([len(prompt) - 1.0 for prompt in prompts])
     weights = stats.bootstrap_weights(names, bootstraps, seed)
     common = {"task": "language_loss", "site": place.kind, "layer": place.layer, "seed": seed}
     common |= {"n": len(texts), "clusters": len(set(names))}
-    rows = []
     loss = {name: (weights @ sums) / (weights @ tokens) for name, sums in nats.items()}
+    rows = []
     for name, (condition, _) in methods.items():
         cells = {**common, "method": name, "condition": condition}
         cells |= {} if name == "none" else {"k": eraser.rank}
-        rows.append({**cells, "metric": "nats_per_token", **Estimate.of(loss[name]).cells})
+        rows.append({**cells, "metric": METRIC, **Estimate.of(loss[name]).cells})
         if name != "none":
-            change = Estimate.of(loss[name] - loss["none"], against_zero=True)
-            rows.append({**cells, "metric": "nats_per_token_change", **change.cells})
+            rows.append({**cells, **_difference("change", loss[name], loss["none"])})
+        if name == "erased":
+            for control in CONTROLS:
+                rows.append({**cells, **_difference(f"above_{control}", loss[name], loss[control])})
     return rows
+
+
+def unedited_nats(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    batch: int = 8,
+    truncate: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Floats:
+    """Summed next-token loss `[text]` of the unedited model, for `language_loss`.
+
+    Raises:
+        UserError: a text of one token.
+    """
+    prompts, found = _prompts(model, texts, truncate), []
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        found.append(_nats(model, part, None, None))
+        advance(len(part))
+    return np.concatenate(found)
+
+
+def _prompts(model: Model, texts: Sequence[str], truncate: bool) -> list[Encoded]:
+    prompts = list(model.encode(texts, truncate=truncate))
+    if short := [prompt.id for prompt in prompts if len(prompt) < 2]:
+        raise UserError(f"text {short[0]!r} has one token: a loss needs two")
+    return prompts
+
+
+def _difference(name: str, one: Floats, other: Floats) -> Row:
+    difference = Estimate.of(one - other, against_zero=True)
+    return {"metric": f"{METRIC}_{name}", **difference.cells}
 
 
 def _methods(eraser: Eraser, seed: int) -> dict[str, tuple[str, Operation | None]]:
@@ -100,11 +143,11 @@ def _methods(eraser: Eraser, seed: int) -> dict[str, tuple[str, Operation | None
 
 @torch.no_grad()
 def _nats(
-    model: Model, prompts: Sequence[Encoded], site: Site, operation: Operation | None
+    model: Model, prompts: Sequence[Encoded], site: Site | None, operation: Operation | None
 ) -> Floats:
     """Summed next-token loss `[text]` of the tokens after the first."""
     edits = []
-    if operation is not None:
+    if site is not None and operation is not None:
         tokens = [range(1, len(prompt)) for prompt in prompts]
         edits = [Edit(site, tokens, operation)]
     batch = model.collate(prompts)

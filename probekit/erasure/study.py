@@ -43,6 +43,8 @@ CONDITIONS = {
 """Method -> the condition under which its figures stand."""
 METRICS = {"auroc": True, "auroc_same_rows": False}
 """Figure -> whether the probe learns from rows that the eraser has not seen."""
+COMPARED = {"change": "none", "above_random": "random"}
+"""Paired differences of a figure -> the method that it is less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,8 @@ def evaluate_erasure(
     Returns:
         Rows of `results.csv`: `source` is the concept erased, `target` the one read, `k` the rank
         of the eraser. Each AUROC has its null and p; `..._change` is its paired difference from
-        no erasing, with p against zero; q over layers. `mean_gap` is the largest distance of a
+        no erasing, `..._above_random` that from random erasing, each with p against zero; q over
+        layers. `mean_gap` is the largest distance of a
         class mean from the mean on the fitted rows of any split, in standard deviations of its
         feature; `moved` the squared length of what erasing changed in held-out rows over that of
         the states around the mean.
@@ -170,12 +173,14 @@ class _Study:
                 self._predictions(x, number, labels, by, metric)
                 for x, number in zip(self.stack, self.numbers, strict=True)
             ]
-            before = [self._aurocs(each["none"][0], labels, items, weights) for each in tables]
+            found = {
+                method: [self._aurocs(each[method][0], labels, items, weights) for each in tables]
+                for method in CONDITIONS
+            }
             for method in CONDITIONS:
-                after = [self._aurocs(each[method][0], labels, items, weights) for each in tables]
                 own = {**cells, "metric": metric, "method": method}
                 ranks = [each[method][1] for each in tables]
-                yield from _curve(after, before, self.numbers, ranks, own)
+                yield from _curve(found, self.numbers, ranks, own)
 
     def _scored_rows(self, target: Concept, labels: Ints) -> tuple[Ints, Row, Floats]:
         """Places of the rows predicted, common cells, and bootstrap weights `[draw, place]`."""
@@ -238,26 +243,27 @@ class _Study:
 
 
 def _curve(
-    after: Sequence[tuple[Floats, Floats]],
-    before: Sequence[tuple[Floats, Floats]],
+    found: Mapping[str, Sequence[tuple[Floats, Floats]]],
     numbers: Sequence[int],
     ranks: Sequence[int],
     cells: Mapping[str, Any],
 ) -> Iterator[Row]:
     """Rows of one method over layers; p-values are adjusted over them."""
-    metric, condition = cells["metric"], CONDITIONS[cells["method"]]
-    changes = [
-        Estimate.of(now - was, against_zero=True)
-        for (now, _), (was, _) in zip(after, before, strict=True)
-    ]
+    method, metric = cells["method"], cells["metric"]
+    after, condition = found[method], CONDITIONS[method]
     p = [stats.permutation_p(float(d[0]), n) if len(n) else float("nan") for d, n in after]
-    q, q_change = stats.adjusted(p), stats.adjusted([change.p for change in changes])
+    q = stats.adjusted(p)
     for place, (draws, null) in enumerate(after):
         own = {**cells, "layer": numbers[place], "k": ranks[place]}
         value = Estimate.of(draws).cells
         yield {**own, "condition": condition, **value, "p": p[place], "q": q[place]}
         if len(null):
             yield {**own, "condition": "null", **Estimate.of_null(null).cells}
-        if cells["method"] != "none":
-            change = {**changes[place].cells, "q": q_change[place]}
-            yield {**own, "condition": condition, "metric": f"{metric}_change", **change}
+    for name, other in COMPARED.items():
+        if method not in ("none", other):
+            pairs = zip(after, found[other], strict=True)
+            differences = [Estimate.of(a - b, against_zero=True) for (a, _), (b, _) in pairs]
+            q = stats.adjusted([difference.p for difference in differences])
+            for place, difference in enumerate(differences):
+                own = {**cells, "layer": numbers[place], "k": ranks[place], "condition": condition}
+                yield {**own, "metric": f"{metric}_{name}", **difference.cells, "q": q[place]}
