@@ -42,8 +42,9 @@ def test_help_answers_within_a_second_of_work():
 def test_help_names_every_command(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("models", "fetch", "probe", "capture", "patch", "ablate"))
-    assert "geometry" in shown
+    names = ("models", "fetch", "probe", "capture", "patch", "ablate", "directions", "export")
+    names += ("read", "geometry", "erase", "lint", "annotate")
+    assert all(name in shown for name in names)
 
 
 def test_models_lists_bundled_models_and_the_cache(capsys, tmp_path, monkeypatch):
@@ -69,6 +70,8 @@ def test_models_lists_bundled_models_and_the_cache(capsys, tmp_path, monkeypatch
         (["patch", DEFAULT, "--stimuli", "complex_neutral"], "fewer than two emotions"),
         (["ablate", DEFAULT, "--units", "circuits"], "unknown kind of unit"),
         (["ablate", DEFAULT, "--positions", "first"], "unknown positions"),
+        (["erase", DEFAULT, "--layers", "third"], "layers 'third'"),
+        (["erase", DEFAULT, "--concepts", "arousal"], "unknown concept"),
         (["no-such-command"], "no-such-command"),
     ],
 )

@@ -10,6 +10,7 @@ from typer._click.exceptions import ClickException
 from probekit.cli import (  # noqa: F401 - registers the commands
     causal,
     directions,
+    erasure,
     geometry,
     probing,
     read,

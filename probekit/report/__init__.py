@@ -2,7 +2,8 @@
 
 1. `reading` reads any run folder. Each study has a module that makes its page's sections: `probe`
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
-   `directions` (with `learned`), `geometry` (with `geometry_rows`).
+   `directions` (with `learned`), `erase` (with `erasing`),
+   `geometry` (with `geometry_rows`).
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probekit.errors import unknown
-from probekit.report import ablate, directions, geometry, patch, probe
+from probekit.report import ablate, directions, erase, geometry, patch, probe
 from probekit.report.frame import Frame, page
 from probekit.report.markup import joined, tag
 from probekit.report.parts import Section, facts
@@ -58,6 +59,7 @@ STUDIES = {
     "ablate": Study("ablation", "what is lost when a unit is taken out", ablate.page),
     "directions": Study("directions", "what a direction tells of new texts", directions.page),
     "geometry": Study("geometry", "how emotions lie to one another", geometry.page),
+    "erase": Study("erasing", "what a new probe finds after a concept is erased", erase.page),
 }
 """What the page of each study says of itself, and what it is made of."""
 

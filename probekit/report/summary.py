@@ -4,7 +4,7 @@ from pathlib import Path
 
 from probekit.errors import unknown
 from probekit.plots import Estimate
-from probekit.report import ablate, directions, geometry, patch
+from probekit.report import ablate, directions, erase, geometry, patch
 from probekit.report.causal import plain
 from probekit.report.reading import Recorded, read_folder
 from probekit.report.results import ABOVE, IN_TEXT, MEASURES, NULL, PROBE, REFERENCE, as_run
@@ -68,4 +68,5 @@ TABLES = {
     "ablate": ablate.short_table,
     "directions": directions.short_table,
     "geometry": geometry.short_table,
+    "erase": erase.short_table,
 }

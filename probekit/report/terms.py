@@ -331,3 +331,64 @@ GEOMETRY = (
         "interval lies above 0.",
     ),
 )
+
+ERASURE = (
+    (
+        "Reception and categorisation",
+        "telling emotional text from neutral text, and telling which emotion a text carries. Each "
+        "is erased in each arm by itself.",
+    ),
+    (
+        "LEACE",
+        "least-squares concept erasure: the affine map that makes the means of the classes equal "
+        "and moves the states least. On the texts it was fitted on, no linear probe can then be "
+        "better than guessing.",
+    ),
+    (
+        "Projection",
+        "the span of the class means projected out, orthogonally. The means become equal too, and "
+        "whatever else lies in that span goes with them.",
+    ),
+    (
+        "Random directions",
+        "the control: as many directions as LEACE erases, drawn at random and projected out.",
+    ),
+    (
+        "New texts",
+        "the eraser is fitted on one half of the learned scenarios, a new probe learns from the "
+        "other half, erased, and both are tried on scenarios that neither has seen. This is the "
+        "figure that says whether a concept is gone.",
+    ),
+    (
+        "Same texts",
+        "the probe learns from the texts that the eraser was fitted on. It is at chance by "
+        "construction, and shows only that the eraser does what it says.",
+    ),
+    (
+        "Chance",
+        "labels permuted within the design, the eraser fitted to them and a probe trained on them "
+        "anew. It is measured here, and need not be .50.",
+    ),
+    (
+        "Beyond random",
+        "the figure minus that after erasing random directions, paired by text. LEACE is only said "
+        "to take something if the change from no erasing and this difference both survive "
+        "q < .05.",
+    ),
+    (
+        "Kept labels",
+        "other labels of the same texts, read from the same erased states. Labels that go with the "
+        "erased one by design are left out: they would be erased as well, and rightly.",
+    ),
+    (
+        "Loss and placebo",
+        "the model’s loss on the next token of neutral texts while the eraser acts at every token "
+        "but the first. The placebo changes every state by as much, in a random direction.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (clusters); p against chance is from "
+        "permutations, that of a difference from the bootstrap; q is p after Benjamini–Hochberg "
+        "over layers.",
+    ),
+)
