@@ -53,7 +53,7 @@ def some(each=6, arms=("keyword_free", "neutral"), splits=("dev", "test"), **mor
     return StimulusSet("some", tuple(replace(row, **more) for row in rows))
 
 
-def real(count=2):
+def real(cut, count=2):
     """Vignettes: `count` dev and test scenarios of four emotions in two domains, two arms."""
     whole = StimulusSet.load("vignettes").select(
         arm=["keyword_rich", "neutral"], domain=["family", "work"]
@@ -66,7 +66,7 @@ def real(count=2):
         if emotion in names and len(found) < count:
             found.add(row.scenario)
     kept = set().union(*seen.values())
-    rows = tuple(replace(r, text=r.text[:60]) for r in whole.rows if r.scenario in kept)
+    rows = tuple(replace(r, text=r.text[cut]) for r in whole.rows if r.scenario in kept)
     return StimulusSet("vignettes", rows)
 
 
@@ -159,7 +159,7 @@ def test_q_is_over_the_layers_of_each_figure():
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     model, folder = build("llama"), tmp_path_factory.mktemp("erase") / "run"
-    stimuli = real()
+    stimuli = real(slice(60))
     run_erasure(model, stimuli, folder, replace(TINY, truncate=True), command="typed")
     return model, stimuli, folder
 
@@ -402,15 +402,15 @@ def test_erase_on_the_real_model_through_the_command_line(tmp_path, capsys, monk
 
     path = tmp_path / "some.jsonl"
     fields = ("id", "text", "arm", "emotion", "domain", "scenario", "split")
-    rows = [{name: getattr(row, name) for name in fields} for row in real().rows]
+    rows = [{name: getattr(row, name) for name in fields} for row in real(slice(-160, None)).rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     command = ["erase", DEFAULT, "--stimuli", str(path), "--concepts", "reception"]
-    command += ["--layers", "6", "--permutations", "9", "--device", "cpu"]
+    command += ["--sites", "resid_post.6", "--permutations", "9", "--device", "cpu"]
     command += ["--out", str(tmp_path / "run")]
     assert run(command) == 0
     shown = capsys.readouterr().out
     assert "report:" in shown
-    assert "reception, keyword-rich" in shown
+    assert "reception rich" in shown
     found = results(tmp_path / "run")
     own = {"target": "reception/keyword_rich", "layer": 6}
     same = {**own, "metric": "auroc_same_rows"}

@@ -119,7 +119,7 @@ def test_chance_on_the_same_texts_is_said_to_be_so_by_construction(erased):
     ("rows", "lead", "said"),
     [
         (
-            read_rows(after={**AFTER, "leace": 0.52}, q={"leace": 0.4}),
+            read_rows(after={**AFTER, "leace": 0.52}, p=0.2, q={"leace": 0.4}),
             "is no longer shown to read reception (keyword-free) from new texts, which is no proof",
             "is not shown to be above chance (the interval reaches .57). That is no proof that",
         ),
@@ -141,12 +141,12 @@ def test_chance_on_the_same_texts_is_said_to_be_so_by_construction(erased):
             "No loss beyond that of random directions is shown, and it is still above chance",
         ),
         (
-            read_rows(q={"leace": 0.4}, difference=0.4),
+            read_rows(p=0.2, q={"leace": 0.4}, difference=0.4),
             "is no longer shown to read",
             "nor is a loss beyond that of random directions: nothing is claimed.",
         ),
         (
-            read_rows(q=0.4),
+            read_rows(p=0.2, q=0.4),
             "reception (keyword-free) was not shown to be read before either, so nothing is",
             "Not shown to be read before erasing, so nothing is said of erasing it.",
         ),
@@ -156,6 +156,12 @@ def test_chance_on_the_same_texts_is_said_to_be_so_by_construction(erased):
             "Nothing is claimed without chance beside both figures.",
         ),
         (
+            # The smallest p of 99 permutations, and yet no q below .05.
+            read_rows(after={**AFTER, "leace": 0.75}, p=0.01, q={"leace": 0.06}),
+            "of reception (keyword-free), nothing can be said with so few permutations",
+            "Nothing is claimed: p is the smallest that the permutations allow",
+        ),
+        (
             # One layer: there is no q, and p decides.
             read_rows(p=0.4, q=None),
             "was not shown to be read before",
@@ -163,7 +169,17 @@ def test_chance_on_the_same_texts_is_said_to_be_so_by_construction(erased):
         ),
     ],
     ids=[
-        *("gone", "no loss", "not beyond random", "more", "neither", "unread", "untested", "p"),
+        *(
+            "gone",
+            "no loss",
+            "not beyond random",
+            "more",
+            "neither",
+            "unread",
+            "untested",
+            "few",
+            "p",
+        ),
     ],
 )
 def test_no_more_is_said_than_the_figures_allow(tmp_path, rows, lead, said):
@@ -179,7 +195,7 @@ def test_no_more_is_said_than_the_figures_allow(tmp_path, rows, lead, said):
         (kept_rows(leace=0.80), "It rises, and more than with random directions."),
         (kept_rows(difference=0.2), "No change is shown."),
         (kept_rows(difference=None), "Not tested, so nothing is claimed."),
-        (kept_rows(q=0.5), "It was not shown to be read before, so nothing is said of it."),
+        (kept_rows(p=0.3, q=0.5), "It was not shown to be read before, so nothing is said of it."),
         (kept_rows(random=0.65), "It falls, but no difference from random directions is shown."),
     ],
     ids=["falls", "rises", "none", "untested", "unread", "random falls more"],
@@ -193,9 +209,9 @@ def test_what_else_changes_is_held_against_random_directions(tmp_path, rows, sai
 def test_the_cost_stands_beside_random_directions_and_the_placebo(erased, tmp_path):
     assert (
         "Cost at layer 5, on 96 neutral texts, whose loss is 3.20 [3.10, 3.30] nats per token: "
-        "LEACE +.10 [+.09, +.11] (q .010); random directions +.02 [+.01, +.03] (q .010); "
-        "placebo +.06 [+.05, +.07] (q .010). What LEACE adds is more than random directions (+.08 "
-        "[+.07, +.09]) and more than the placebo (+.04 [+.03, +.05])."
+        "LEACE +.100 [+.090, +.110] (q .010); random directions +.020 [+.010, +.030] (q .010); "
+        "placebo +.060 [+.050, +.070] (q .010). What LEACE adds is more than random directions "
+        "(+.080 [+.070, +.090]) and more than the placebo (+.040 [+.030, +.050])."
     ) in text_of(erased)
     rows = [*read_rows(), *loss_rows(placebo=0.3, layers=(1, 3))]
     text = text_of(write_run(tmp_path / "thin", rows))
@@ -236,13 +252,13 @@ def test_the_table_and_the_short_table(erased):
     assert "".join(["reception, keyword-free: LEACE", *leace]) in text
     assert "nats per token, layer 5: placebo3.26 [3.16, 3.36]" in text
     _, columns, rows = headline_table(erased)
-    assert rows[0] == ("resid_post, mean, layer 5",)
+    assert rows[0] == ("resid_post.5 mean",)
     assert len(columns) == len(rows[1]) == len(rows[2])
     assert rows[1] == (
-        *(" reception, keyword-free", "0.85", "0.65", "-0.20 [-0.23, -0.17]", "0.84", "0.50"),
+        *("reception free", "0.85", "0.65", "-0.20 [-0.23, -0.17]", "0.84", "0.50"),
         "+0.100",
     )
-    assert rows[2][0] == "   categorisation, keyword-free"
+    assert rows[2][0] == "  categorisation"
     assert rows[2][-1] == "-"
 
 

@@ -66,9 +66,9 @@ class Estimate:
             return None
         return int(self.low > 0) - int(self.high < 0)
 
-    def text(self, *, signed: bool = False) -> str:
+    def text(self, *, signed: bool = False, digits: int = 2) -> str:
         """For people: `.78 [.70, .86]`, without brackets where there is no interval."""
-        shown = number(self.value, signed=signed)
-        if self.low is None:
-            return shown
-        return f"{shown} [{number(self.low, signed=signed)}, {number(self.high, signed=signed)}]"
+        shown, low, high = (
+            number(each, signed=signed, digits=digits) for each in (self.value, self.low, self.high)
+        )
+        return shown if self.low is None else f"{shown} [{low}, {high}]"

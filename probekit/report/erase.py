@@ -8,6 +8,7 @@ from probekit.report.erasing import (
     BEYOND,
     CHANGE,
     COSTS,
+    DIGITS,
     LOSS,
     METHODS,
     NEW,
@@ -199,9 +200,11 @@ def _losses(run: Erasing, concept: str, block: Block) -> list[Html]:
         cells = [
             figure_of(own).text(),
             *(MISSING, MISSING, MISSING),
-            *_difference(change),
-            *_difference(run.line(reading, f"{LOSS}_above_random", method, layer)),
-            run.value(reading, f"{LOSS}_above_placebo", method, layer).text(signed=True),
+            *_difference(change, DIGITS),
+            *_difference(run.line(reading, f"{LOSS}_above_random", method, layer), DIGITS),
+            run.value(reading, f"{LOSS}_above_placebo", method, layer).text(
+                signed=True, digits=DIGITS
+            ),
             *(MISSING, MISSING),
             *_sizes(own),
         ]
@@ -209,8 +212,8 @@ def _losses(run: Erasing, concept: str, block: Block) -> list[Html]:
     return out
 
 
-def _difference(given: Line | None) -> tuple[str, str]:
-    return figure_of(given).text(signed=True), p_text(given.q if given else None)
+def _difference(given: Line | None, digits: int = 2) -> tuple[str, str]:
+    return figure_of(given).text(signed=True, digits=digits), p_text(given.q if given else None)
 
 
 def _sizes(own: Line | None) -> tuple[str, str, str]:
@@ -223,12 +226,21 @@ def short_table(recorded: Recorded) -> tuple[str, tuple[str, ...], list[tuple[st
     run = erasing_of(recorded)
     rows: list[tuple[str, ...]] = []
     for block in run.blocks:
-        rows.append((f"{block}, layer {run.headline(block)}",))
+        rows.append((f"{block.site}.{run.headline(block)} {block.pooling}",))
         for concept in run.concepts:
-            rows.append(_short(run, run.of(concept, block), f" {said(concept)}"))
-            rows += [_short(run, r, f"   {said(r.target)}") for r in run.kept(concept, block)]
-    columns = ("erased, and also read", "before", "LEACE", "change", "random", "chance", "nats")
+            rows.append(_short(run, run.of(concept, block), _briefly(concept)))
+            arm = concept.partition("/")[2]
+            rows += [
+                _short(run, each, f"  {_briefly(each.target.removesuffix(f'/{arm}'))}")
+                for each in run.kept(concept, block)
+            ]
+    columns = ("erased; read", "none", "LEACE", "change", "random", "chance", "nats")
     return "AUROC of a new probe on new texts; nats per token that LEACE adds", columns, rows
+
+
+def _briefly(concept: str) -> str:
+    """`reception free`."""
+    return said(concept.replace("keyword_", "")).replace(",", "")
 
 
 def _short(run: Erasing, reading: Reading, name: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from probekit.report.erasing import (
     BEYOND,
     CHANGE,
     COSTS,
+    DIGITS,
     LOSS,
     METHODS,
     NEW,
@@ -13,7 +14,6 @@ from probekit.report.erasing import (
     Block,
     Erasing,
     Reading,
-    above_chance,
     arms_listed,
     said,
     side,
@@ -24,7 +24,7 @@ from probekit.report.parts import found, shown
 from probekit.report.reading import Line
 from probekit.report.words import capital, listed
 
-LEFT, UNSHOWN, UNREAD, UNTESTED = "left", "unshown", "unread", "untested"
+LEFT, UNSHOWN, UNREAD, FEW, UNTESTED = "left", "unshown", "unread", "few", "untested"
 """What became of a concept on new texts."""
 
 
@@ -40,9 +40,10 @@ def findings(run: Erasing) -> Html:
 def outcome(run: Erasing, reading: Reading) -> str:
     """What became of an erased concept on new texts at the headline layer."""
     layer = run.headline(reading.block)
-    before, after = (above_chance(run.line(reading, NEW, m, layer)) for m in ("none", "leace"))
+    lines = [run.line(reading, NEW, method, layer) for method in ("none", "leace")]
+    before, after = map(run.above_chance, lines)
     if before is None or after is None:
-        return UNTESTED
+        return UNTESTED if any(tested(line) is None for line in lines) else FEW
     if after:
         return LEFT
     return UNSHOWN if before else UNREAD
@@ -65,6 +66,8 @@ def lead(run: Erasing, block: Block) -> str:
         )
     if unread := named(UNREAD):
         parts.append(f"{unread} was not shown to be read before either, so nothing is claimed")
+    if few := named(FEW):
+        parts.append(f"of {few}, nothing can be said with so few permutations")
     if untested := named(UNTESTED):
         parts.append(f"nothing is claimed of {untested}: no figure beside chance")
     return f"{_where(run, block)}: {'; '.join(parts)}."
@@ -115,6 +118,11 @@ def verdict(run: Erasing, reading: Reading) -> str:
     became = outcome(run, reading)
     if became == UNTESTED:
         return "Nothing is claimed without chance beside both figures."
+    if became == FEW:
+        return (
+            "Nothing is claimed: p is the smallest that the permutations allow, and over layers "
+            "that is not small enough. Run more of them."
+        )
     if became == UNREAD:
         return "Not shown to be read before erasing, so nothing is said of erasing it."
     # Less than before and less than after random directions: both are asked.
@@ -159,9 +167,10 @@ def _kept(run: Erasing, reading: Reading) -> list[Html | str]:
     layer = run.headline(reading.block)
     change, by_chance = (run.line(reading, CHANGE, m, layer) for m in ("leace", "random"))
     beyond = run.line(reading, BEYOND, "leace", layer)
+    before = run.line(reading, NEW, "none", layer)
     return [
         f"Also read, {said(reading.target)}: ",
-        _measured(run.value(reading, NEW, "none", layer)),
+        _measured(figure_of(before)),
         " before, ",
         _measured(run.value(reading, NEW, "leace", layer)),
         " after LEACE; change ",
@@ -169,7 +178,7 @@ def _kept(run: Erasing, reading: Reading) -> list[Html | str]:
         _q(change),
         ", with random directions ",
         _measured(figure_of(by_chance), signed=True),
-        f". {_kept_verdict(above_chance(run.line(reading, NEW, 'none', layer)), change, beyond)}",
+        f". {_kept_verdict(run.above_chance(before), change, beyond)}",
     ]
 
 
@@ -203,8 +212,8 @@ def _cost(run: Erasing, concept: str, block: Block) -> list[Html | str]:
     ]
     for place, (method, name) in enumerate(COSTS.items()):
         line = run.line(reading, f"{LOSS}_change", method, layer)
-        out += ["; " if place else "", f"{name} ", _measured(figure_of(line), signed=True)]
-        out.append(_q(line))
+        out += ["; " if place else "", f"{name} "]
+        out += [_measured(figure_of(line), signed=True, digits=DIGITS), _q(line)]
     return [*out, f". {_cost_verdict(run, reading, layer)}"]
 
 
@@ -212,15 +221,17 @@ def _cost_verdict(run: Erasing, reading: Reading, layer: int) -> str:
     lines = {c: run.line(reading, f"{LOSS}_above_{c}", "erased", layer) for c in COSTS}
     words = {1: "more than", -1: "less than", 0: "not shown to differ from"}
     parts = [
-        f"{words[shown_side]} {name} ({figure_of(lines[control]).text(signed=True)})"
+        f"{words[shown_side]} {name} ({figure_of(lines[control]).text(signed=True, digits=DIGITS)})"
         for control, name in (("random", "random directions"), ("placebo", "the placebo"))
         if (shown_side := side(lines[control])) is not None
     ]
     return f"What LEACE adds is {listed(parts)}." if parts else "Nothing is claimed of it."
 
 
-def _measured(estimate: Estimate, *, signed: bool = False) -> Html | str:
-    return "not measured" if estimate.value is None else shown(estimate, signed=signed)
+def _measured(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> Html | str:
+    if estimate.value is None:
+        return "not measured"
+    return shown(estimate, signed=signed, digits=digits)
 
 
 def _q(line: Line | None) -> str:

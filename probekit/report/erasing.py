@@ -12,7 +12,8 @@ from probekit.report.words import say
 
 NEW, SAME = "auroc", "auroc_same_rows"
 CHANGE, BEYOND = "auroc_change", "auroc_above_random"
-LOSS = "nats_per_token"
+LOSS, DIGITS = "nats_per_token", 3
+"""The model's own loss; erasing changes it in the third digit."""
 METHODS = {
     "none": "before",
     "leace": "LEACE",
@@ -64,6 +65,23 @@ class Erasing:
 
     manifest: dict[str, Any]
     index: dict[tuple[Reading, Kind, int], Line]
+
+    def above_chance(self, line: Line | None) -> bool | None:
+        """Whether a probe is shown to read something.
+
+        `None` where chance was not measured, or with too few permutations: p as small as they
+        allow, and q over layers not small enough for all that.
+        """
+        decides = tested(line)
+        if line is None or decides is None:
+            return None
+        return True if decides < ALPHA else None if self.at_floor(line) else False
+
+    def at_floor(self, line: Line) -> bool:
+        """Whether p is the smallest that the permutations allow."""
+        count = self.manifest.get("permutations")
+        # p is rounded to six digits in the results.
+        return bool(count) and line.p is not None and line.p <= 1.0001 / (1 + int(count))
 
     @cached_property
     def readings(self) -> tuple[Reading, ...]:
@@ -173,12 +191,6 @@ def side(line: Line | None) -> int | None:
     if decides >= ALPHA:
         return 0
     return int(line.estimate.value > 0) - int(line.estimate.value < 0)
-
-
-def above_chance(line: Line | None) -> bool | None:
-    """Whether a probe is shown to read something; `None` where chance was not measured."""
-    decides = tested(line)
-    return None if decides is None else decides < ALPHA
 
 
 def said(concept: str) -> str:

@@ -51,9 +51,9 @@ def facts(manifest: Mapping[str, Any]) -> Html:
     return tag("dl", *pairs, class_="facts")
 
 
-def shown(estimate: Estimate, *, signed: bool = False) -> Html:
+def shown(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> Html:
     """A figure in a sentence: the value in bold, its interval behind it."""
-    value, *interval = estimate.text(signed=signed).split(" ", 1)
+    value, *interval = estimate.text(signed=signed, digits=digits).split(" ", 1)
     return tag("span", tag("b", value), *[f" {part}" for part in interval], class_="figure")
 
 
