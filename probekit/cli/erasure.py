@@ -1,8 +1,5 @@
 """The command that erases concepts: `erase`."""
 
-import shlex
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,16 +7,15 @@ import typer
 from probekit.cli.application import (
     Device,
     Dtype,
+    Folder,
     ModelName,
     Pooling,
     Sites,
+    Stimuli,
     TemplateName,
     Truncate,
     app,
-    bars,
-    finish,
-    load,
-    run_folder,
+    run_study,
     split,
 )
 
@@ -29,7 +25,7 @@ LAYERS = "all, every:3 (steps from the layer at two thirds of the depth), or num
 @app.command()
 def erase(
     model: ModelName,
-    stimuli: Annotated[str, typer.Option(help="A shipped set or a file.")] = "vignettes",
+    stimuli: Stimuli = "vignettes",
     concepts: Annotated[
         str,
         typer.Option(
@@ -44,9 +40,7 @@ def erase(
     loss_layers: Annotated[
         str, typer.Option(help="Of these, where the model's loss is measured; none: nowhere.")
     ] = "all",
-    out_: Annotated[
-        Path | None, typer.Option("--out", help="Run folder. Default: runs/erase/MODEL.")
-    ] = None,
+    out_: Folder = None,
     seed: Annotated[int, typer.Option(help="Of folds, permutations, controls, bootstraps.")] = 0,
     folds: Annotated[int, typer.Option(min=3, help="Half for the eraser, half to probe.")] = 6,
     permutations: Annotated[int, typer.Option(min=1, help="Relabelings of the null.")] = 100,
@@ -61,7 +55,6 @@ def erase(
     """
     from probekit.erasure import Erasure, run_erasure
     from probekit.prompts import Template
-    from probekit.stimuli import StimulusSet
 
     options = Erasure(
         sites=split(sites),
@@ -76,9 +69,4 @@ def erase(
         truncate=truncate,
     )
     options.check()
-    texts, folder = StimulusSet.load(stimuli), run_folder(out_, "erase", model)
-    loaded = load(model, device, dtype)
-    with bars() as progress:
-        command = shlex.join(sys.argv[1:])
-        run_erasure(loaded, texts, folder, options, command=command, progress=progress)
-    finish(folder)
+    run_study(run_erasure, "erase", model, stimuli, options, out_, device, dtype)
