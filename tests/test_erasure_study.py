@@ -11,10 +11,11 @@ from families import CONTEXT, build
 
 from probekit import stats
 from probekit.activations import capture
+from probekit.depth import headline_layer, nearest
 from probekit.edits import Edit
 from probekit.erasure import LEACE, Eraser, Erasers, Erasure, run_erasure
 from probekit.erasure import stages as study_stages
-from probekit.erasure.options import chosen, headline_layer, nearest
+from probekit.erasure.options import chosen
 from probekit.erasure.questions import cramers_v, questions_of
 from probekit.erasure.run import over_layers
 from probekit.errors import UserError

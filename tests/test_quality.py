@@ -9,12 +9,12 @@ import pytest
 from families import build
 
 from probekit.cli import run
+from probekit.depth import headline_layer
 from probekit.directions import Directions
 from probekit.errors import UserError
 from probekit.quality import (
     DIRECTIONS,
     Extraction,
-    default_layer,
     heldout,
     run_directions,
     stability,
@@ -144,7 +144,9 @@ def test_planted_directions_tell_new_texts_and_stand_above_words_chance_and_rand
         (mean,) = chosen(rows, **own, emotion="", condition="direction")
         (null,) = chosen(rows, **own, emotion="", condition="null")
         (random,) = chosen(rows, **own, emotion="", condition="control")
-        (words,) = chosen(rows, **own, emotion="", condition="baseline")
+        read = heldout.word_rows(question, sample, words_of(question))
+        told = {"target": "keyword_free", "split": "test", "emotion": ""}
+        (words,) = chosen(read, **told, condition="baseline")
         assert mean["value"] > 0.9
         assert mean["p"] == pytest.approx(1 / 20)
         assert abs(null["value"] - 0.5) < 0.12
@@ -353,6 +355,10 @@ def test_a_run_writes_directions_figures_and_a_manifest_and_repeats_itself(cache
         key = {name: row[name] for name in same}
         assert len(chosen(rows, **key, condition="null")) == 1
         assert len(chosen(rows, **key, condition="control")) == 1
+    keys = [
+        tuple(v for k, v in r.items() if k not in ("value", "low", "high", "p", "q")) for r in rows
+    ]
+    assert len(set(keys)) == len(keys), "a figure is given twice"
     before = (out / RESULTS).read_bytes()
     stages = {path: path.stat().st_mtime_ns for path in (out / "stages").iterdir()}
     (out / RESULTS).unlink()
@@ -366,7 +372,7 @@ def test_a_set_without_a_split_takes_the_layer_at_two_thirds(cache, tmp_path):
     options = replace(QUICK, estimators=("mean",))
     out = run_directions(build("llama"), stimuli, tmp_path / "run", options)
     assert {row["split"] for row in results(out)} == {"all"}
-    assert read_json(out / MANIFEST)["directions"][0]["layer"] == default_layer((0, 1, 2)) == 1
+    assert read_json(out / MANIFEST)["directions"][0]["layer"] == headline_layer(3) == 1
     assert not chosen(results(out), task="reception")
 
 

@@ -41,9 +41,10 @@ def held_out(task, source, target, auroc=0.8, words=0.7, split="test", **more):
     random = {**own, "condition": "control", "unit": "random", "k": 20}
     yield from ({**row, **around(0.5)} for row in each_place(random))
     baseline = {**common, "condition": "baseline", "method": "reference", "metric": "auroc"}
+    baseline |= {"site": "", "pooling": ""}
     for emotion in ("", *EMOTIONS):
         yield {**baseline, "emotion": emotion, **around(words)}
-    single = {**baseline, "method": "bag_of_words", "site": "", "pooling": ""}
+    single = {**baseline, "method": "bag_of_words"}
     yield {**single, **around(words - 0.05)}
 
 
@@ -123,7 +124,8 @@ def unique(rows):
     seen = set()
     for row in rows:
         key = tuple(
-            (name, row.get(name)) for name in ("task", "source", "target", "method", "split")
+            (name, row.get(name))
+            for name in ("task", "source", "target", "method", "split", "emotion")
         )
         bare = row.get("condition") == "baseline" and not row.get("site")
         if not bare or key not in seen:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from probekit import runs
 from probekit.activations import capture_cached
+from probekit.depth import headline_layer, nearest
 from probekit.directions.artefact import Directions
 from probekit.directions.extraction import extract
 from probekit.errors import UserError
@@ -50,18 +51,14 @@ def from_path(path: Path) -> tuple[Directions, int | None]:
     return directions, layer if layer in directions.layers else None
 
 
-def default_layer(layers: tuple[int, ...]) -> int:
-    """The layer at two thirds of the depth: what is taken where none was chosen on a dev split."""
-    return layers[round(2 / 3 * (len(layers) - 1))]
-
-
 def pick_layer(directions: Directions, model: Model, chosen: int | None) -> tuple[int, str]:
     """The layer to read at when none is given, and why: the run's choice, or two thirds up."""
     if chosen is not None:
         return chosen, "chosen by its run"
-    layers = tuple(sorted(directions.layers))
-    of = "depth" if layers == tuple(range(model.n_layers)) else "the layers that the file has"
-    return default_layer(layers), f"two thirds of {of}"
+    wanted = headline_layer(model.n_layers)
+    found = nearest(directions.layers, wanted)
+    of = "two thirds of depth"
+    return found, of if found == wanted else f"the nearest to {of} that the file has"
 
 
 def notes(text: str) -> list[str]:

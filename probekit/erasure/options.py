@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from probekit.depth import nearest
 from probekit.errors import UserError
 from probekit.pooling import parse
 from probekit.prompts import NO_TEMPLATE, Template
@@ -70,19 +71,6 @@ class Erasure:
             "batch": self.batch,
             "truncate": self.truncate,
         }
-
-
-def headline_layer(n_layers: int) -> int:
-    """The layer that is headlined: the one that ends two thirds of the depth.
-
-    A rule, so that it is not chosen by its figures.
-    """
-    return max(0, round(2 * n_layers / 3) - 1)
-
-
-def nearest(layers: Sequence[int], layer: int) -> int:
-    """The layer, or the one of these that is nearest to it (of two, the lower)."""
-    return min(layers, key=lambda number: (abs(number - layer), number))
 
 
 def chosen(given: str, layers: Sequence[int], headline: int) -> list[int]:

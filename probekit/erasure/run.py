@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from probekit import runs, stats
-from probekit.erasure.options import Erasure, chosen, headline_layer
+from probekit.depth import headline_layer
+from probekit.erasure.options import Erasure, chosen
 from probekit.erasure.questions import questions_of
 from probekit.erasure.stages import Study
 from probekit.models import Model

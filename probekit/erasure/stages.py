@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from probekit import runs
 from probekit.activations import capture_cached
+from probekit.depth import headline_layer, nearest
 from probekit.directions.identity import Identity
 from probekit.erasure.artefact import Erasers
 from probekit.erasure.eraser import Eraser
 from probekit.erasure.loss import language_loss, unedited_nats
-from probekit.erasure.options import Erasure, chosen, headline_layer, nearest
+from probekit.erasure.options import Erasure, chosen
 from probekit.erasure.questions import Question
 from probekit.erasure.refit import fit
 from probekit.erasure.study import evaluate_erasure

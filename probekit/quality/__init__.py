@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from probekit import runs
+from probekit.depth import headline_layer, nearest
 from probekit.directions import Directions, extract, top_tokens
-from probekit.directions.sources import default_layer
 from probekit.errors import UserError
 from probekit.evaluation import Row
 from probekit.models import Model
@@ -35,7 +35,7 @@ from probekit.runs import Progress
 from probekit.stimuli import StimulusSet
 from probekit.tasks import tasks_of
 
-__all__ = ["DIRECTIONS", "Extraction", "default_layer", "run_directions"]
+__all__ = ["DIRECTIONS", "Extraction", "run_directions"]
 
 DIRECTIONS = "directions"
 """The folder of a run's directions."""
@@ -186,9 +186,12 @@ class _Study:
                 f"{kind}/{pooling}/{estimator}/arms", lambda fits=fits: list(_between(fits))
             )
             yield from ({**at, **row} for row in found)
-        for which, _ in words:
-            # The reference stands beside the directions already, emotion by emotion.
-            yield from (row for row in which["rows"] if row["method"] != "reference")
+        for pair, sample, found in zip(self.questions, self.samples, words, strict=True):
+            # The reference's own figures are given again, emotion by emotion.
+            yield from (row for row in found[0]["rows"] if row["method"] != "reference")
+            for question, read in zip(pair, found, strict=True):
+                if question is not None and read is not None:
+                    yield from heldout.word_rows(question, sample, read["text"])
 
     def _stage(self, part: str, make: Any) -> Any:
         return runs.stage(self.out, {**self.identity, "part": part}, make)
@@ -203,7 +206,7 @@ class _Study:
     ) -> dict[str, Any]:
         which, whether = questions
         rows: list[Row] = []
-        layer, notes = default_layer(fits.layers), []
+        layer, notes = nearest(fits.layers, headline_layer(self.model.n_layers)), []
         place = fits.layers.index(layer)
         if "dev" in which.splits:
             dev = heldout.Reader(which.scorers[fits.sample.source, "dev"], fits.sample)

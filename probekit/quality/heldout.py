@@ -163,9 +163,19 @@ def _headline(
         relabeled = null[:, part]
         yield from evaluation.curve_rows(scorer, draws, places, beside, relabeled, own, chance)
         yield from _random_rows(scorer, places, random[:, part], own)
-        told = {"condition": "baseline", "method": "reference", "metric": "auroc"}
-        for place, figure in zip(places, beside, strict=True):
-            yield scorer.row(**told, **place, **Estimate.of(figure).cells)
+
+
+def word_rows(
+    question: Question, sample: Sample, words: Mapping[str, Sequence[Sequence[float]]]
+) -> Iterator[Row]:
+    """Rows of the text reference, emotion by emotion: they are of no layer and no estimator."""
+    told = {"condition": "baseline", "method": "reference", "metric": "auroc"}
+    for (target, split), scorer in question.scorers.items():
+        if split == "dev" or f"{target}/{split}" not in words:
+            continue
+        found = Reader(scorer, sample).words(np.array(words[f"{target}/{split}"]))
+        for name, draws in zip(("", *sample.emotions), found, strict=True):
+            yield scorer.row(**told, emotion=name, **Estimate.of(draws).cells)
 
 
 def _chance(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from probekit.depth import headline_layer, nearest
 from probekit.plots import Estimate, Series
 from probekit.report.causal import ALPHA, curve, figure_of
 from probekit.report.reading import Line, Place, Recorded, twice
@@ -16,8 +17,6 @@ ABOVE = "_above_text"
 ALONE, GIVEN, BEYOND = "spearman", "spearman_partial", "spearman_beyond_words"
 WITHIN, UNSEEN = "spearman_within_emotion", "spearman_unseen_emotion"
 FREE = "keyword_free"
-DEPTH = 2 / 3
-"""How deep the layer lies whose figures are said: one rule for every run, chosen by no figure."""
 
 
 class Asked(NamedTuple):
@@ -118,7 +117,7 @@ class Space:
         layers = {key for k, v in self._index.items() if k[1] == block for key in v}
         known = sorted(layer for layer in layers if layer is not None)
         depth = self.manifest.get("model", {}).get("n_layers") or (known[-1] + 1 if known else 0)
-        return min(known, key=lambda layer: abs(layer - DEPTH * int(depth)), default=None)
+        return nearest(known, headline_layer(int(depth))) if known else None
 
     @cached_property
     def arms(self) -> tuple[str, ...]:

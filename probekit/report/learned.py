@@ -173,7 +173,10 @@ class Learned:
     def _key(self, figure: Figure, emotion: str, target: str | None) -> Key:
         own = self.source if target is None else target
         method = figure.method or self.place.estimator
-        where = (self.set, self.place.site, self.place.pooling, self.source, own, emotion, method)
+        # Words are of no place in the model.
+        in_text = figure.condition == WORDS.condition
+        site, pooling = ("", "") if in_text else self.place[:2]
+        where = (self.set, site, pooling, self.source, own, emotion, method)
         return Key(*where, figure.task, figure.metric, figure.condition, figure.unit)
 
     @cached_property
