@@ -16,20 +16,20 @@ from probekit.errors import unknown
 from probekit.report import ablate, directions, erase, geometry, patch, probe
 from probekit.report.frame import Frame, page
 from probekit.report.markup import joined, tag
-from probekit.report.parts import Section, facts
+from probekit.report.parts import Section, Table, facts
 from probekit.report.reading import Recorded, read_folder
-from probekit.report.summary import headline_table
 from probekit.runs import REPORT, atomic_write
 
 __all__ = ["headline_table", "write_report"]
 
 
 class Study(NamedTuple):
-    """The page of a study: its name, the line above its title, and its sections."""
+    """How a study is shown: its name, the line above its title, its sections, its short table."""
 
     name: str
     about: str
     page: Callable[[Recorded], list[Section]]
+    table: Callable[[Recorded], Table]
 
 
 def write_report(run: Path) -> Path:
@@ -44,24 +44,54 @@ def write_report(run: Path) -> Path:
     Raises:
         UserError: the folder holds no run, a broken one, or one of a study without a page.
     """
-    recorded = read_folder(run)
-    if recorded.study not in STUDIES:
-        raise unknown("study", recorded.study, list(STUDIES))
-    text = _page(recorded, STUDIES[recorded.study])
+    recorded, study = _read(run)
+    text = _page(recorded, study)
     with atomic_write(run / REPORT) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return run / REPORT
 
 
+def headline_table(run: Path) -> Table:
+    """The headline figures of a run of any study, for a terminal.
+
+    Raises:
+        UserError: as `write_report`.
+    """
+    recorded, study = _read(run)
+    return study.table(recorded)
+
+
 STUDIES = {
-    "probe": Study("probing", "probes beside what words alone achieve", probe.page),
-    "patch": Study("patching", "what moves when a state of another text is put in", patch.page),
-    "ablate": Study("ablation", "what is lost when a unit is taken out", ablate.page),
-    "directions": Study("directions", "what a direction tells of new texts", directions.page),
-    "geometry": Study("geometry", "how emotions lie to one another", geometry.page),
-    "erase": Study("erasing", "what a new probe finds after a concept is erased", erase.page),
+    "probe": Study(
+        "probing", "probes beside what words alone achieve", probe.page, probe.short_table
+    ),
+    "patch": Study(
+        "patching",
+        "what moves when a state of another text is put in",
+        patch.page,
+        patch.short_table,
+    ),
+    "ablate": Study(
+        "ablation", "what is lost when a unit is taken out", ablate.page, ablate.short_table
+    ),
+    "directions": Study(
+        "directions", "what a direction tells of new texts", directions.page, directions.short_table
+    ),
+    "geometry": Study(
+        "geometry", "how emotions lie to one another", geometry.page, geometry.short_table
+    ),
+    "erase": Study(
+        "erasing", "what a new probe finds after a concept is erased", erase.page, erase.short_table
+    ),
 }
-"""What the page of each study says of itself, and what it is made of."""
+"""How each study is shown."""
+
+
+def _read(run: Path) -> tuple[Recorded, Study]:
+    recorded = read_folder(run)
+    if recorded.study not in STUDIES:
+        raise unknown("study", recorded.study, list(STUDIES))
+    return recorded, STUDIES[recorded.study]
 
 
 def _page(run: Recorded, study: Study) -> str:

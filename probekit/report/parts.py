@@ -9,6 +9,9 @@ from probekit.report.markup import Html, joined, tag
 from probekit.report.views import Figure
 from probekit.report.words import capital
 
+Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""For a terminal: title, column names and rows; a row of one cell alone names the rows below it."""
+
 
 class Section(NamedTuple):
     """A part of the page with a heading, and the figures that its body has places for."""

@@ -1,10 +1,15 @@
 """The page of a probe run."""
 
+from probekit.plots import Estimate
 from probekit.report import figures, sections
-from probekit.report.parts import Section, drawing, glossary, manifest
+from probekit.report.causal import plain
+from probekit.report.parts import Section, Table, drawing, glossary, manifest
 from probekit.report.reading import Recorded
-from probekit.report.results import as_run
+from probekit.report.results import ABOVE, IN_TEXT, MEASURES, NULL, PROBE, REFERENCE, as_run
 from probekit.report.terms import PROBING
+
+COLUMNS = ("question", "pooling", "words", "probe", "above text", "chance")
+SHORT = {"keyword_free": "free", "keyword_rich": "rich"}
 
 
 def page(recorded: Recorded) -> list[Section]:
@@ -57,3 +62,37 @@ def page(recorded: Recorded) -> list[Section]:
         Section("manifest", "How it was made", manifest(recorded.manifest)),
         Section("terms", "How to read this page", glossary(PROBING)),
     ]
+
+
+def short_table(recorded: Recorded) -> Table:
+    """Each question at the primary site, at every pooling, under the name of its set."""
+    run = as_run(recorded)
+    site, rows = run.primary.site, []
+    for name in run.sets:
+        rows.append((name,))
+        for question in run.questions:
+            if question.set != name:
+                continue
+            arms = [SHORT.get(arm, arm) for arm in (question.source, question.target) if arm]
+            label = f" {question.task} {'→'.join(dict.fromkeys(arms))}"
+            if question.measure != "auroc":
+                label = f"{label.rstrip()}, {MEASURES[question.measure]}"
+            words = run.estimate(question, IN_TEXT, REFERENCE)
+            rows += [
+                (
+                    label,
+                    block.pooling,
+                    _value(words),
+                    _value(run.estimate(question, block, PROBE)),
+                    plain(run.estimate(question, block, ABOVE)),
+                    _value(run.estimate(question, block, NULL)),
+                )
+                for block in run.blocks
+                if block.site == site
+            ]
+    chosen = "on dev, figures of test" if run.held_out else "in inner folds"
+    return f"AUROC at {site}; layer and C chosen {chosen}", COLUMNS, rows
+
+
+def _value(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else f"{estimate.value:.2f}"
