@@ -105,8 +105,12 @@ def cautions(run: Erasing) -> Html:
         "Every probe here is linear. What another reader would find, and whether the model itself "
         "still uses the concept, is not asked."
     )
+    drawn = (
+        "Random directions and the placebo’s rotation are one draw each: intervals beside them are "
+        "over texts, not over draws."
+    )
     family = "q is over the layers of one figure; concepts, poolings and sites are further looks."
-    return noted([*about, linear, family, *notes(run.manifest)])
+    return noted([*about, linear, drawn, family, *notes(run.manifest)])
 
 
 def _about_layer(run: Erasing) -> str:
