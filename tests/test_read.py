@@ -308,8 +308,9 @@ def test_the_layer_is_chosen_or_stands_two_thirds_up(model):
         layers=(0, 1, 2),
     )
     assert sources.pick_layer(whole, model, None) == (1, "two thirds of depth")
-    one = at_layer(directions, 1)
-    assert sources.pick_layer(one, model, None) == (1, "two thirds of the layers that the file has")
+    one = at_layer(whole, 2)
+    why = "the nearest to two thirds of depth that the file has"
+    assert sources.pick_layer(one, model, None) == (2, why)
 
 
 def test_texts_that_made_the_directions_are_named():
