@@ -21,7 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out, err = Console(), Console(stderr=True)
+WIDE = 120
+"""Columns of what is printed into a file or a pipe, where nothing else says how wide it may be."""
+out = Console(width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True)
 
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A bundled name, a local folder, or a Hub id.")
