@@ -49,7 +49,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("models", nargs="*", default=[])
-    parser.add_argument("--out", type=Path, default=Path("runs/directions"))
+    parser.add_argument("--out", type=Path, default=Path("runs/directions_study"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--gather", action="store_true", help="print tables of all that is there")
     parser.add_argument("--dtype", default="auto")
