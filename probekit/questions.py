@@ -131,33 +131,6 @@ class Question:
             **extra,
         )
 
-    def _words(
-        self, text: Sequence[Baseline], chosen_on: str
-    ) -> dict[tuple[str, str], dict[str, CrossValidated]]:
-        """(target, split) -> baseline -> results, for the targets whose choices this arm makes.
-
-        In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
-        inner folds, a help that the probe does not get: *above text* errs on the safe side. False
-        alarms are read by the very fits of the source arm.
-        """
-        keys = [key for key in self.scorers if self._chosen_on(key[0]) == chosen_on]
-        found = {
-            each.name: self.validate(
-                each.compact,
-                [self.scorers[key].mask for key in keys],
-                select=self.task.mask(chosen_on),
-                standardize=each.standardize,
-            )
-            for each in text
-        }
-        return {
-            key: {name: results[place] for name, results in found.items()}
-            for place, key in enumerate(keys)
-        }
-
-    def _chosen_on(self, target: str) -> str:
-        return self.task.source if target == ALARM else target
-
     def words(self, material: Material) -> dict[str, Any]:
         """Rows of the text baselines, and the reference's predictions by "target/split".
 
@@ -194,3 +167,30 @@ class Question:
                 rows += evaluation.baseline_rows(scorer, words, picked)
                 picks[f"{target}/{split}"] = picked.tolist()
         return {"rows": rows, "text": picks}
+
+    def _words(
+        self, text: Sequence[Baseline], chosen_on: str
+    ) -> dict[tuple[str, str], dict[str, CrossValidated]]:
+        """(target, split) -> baseline -> results, for the targets whose choices this arm makes.
+
+        In a transfer, a baseline's C (and the reference) is chosen on the *target* arm of the
+        inner folds, a help that the probe does not get: *above text* errs on the safe side. False
+        alarms are read by the very fits of the source arm.
+        """
+        keys = [key for key in self.scorers if self._chosen_on(key[0]) == chosen_on]
+        found = {
+            each.name: self.validate(
+                each.compact,
+                [self.scorers[key].mask for key in keys],
+                select=self.task.mask(chosen_on),
+                standardize=each.standardize,
+            )
+            for each in text
+        }
+        return {
+            key: {name: results[place] for name, results in found.items()}
+            for place, key in enumerate(keys)
+        }
+
+    def _chosen_on(self, target: str) -> str:
+        return self.task.source if target == ALARM else target

@@ -22,7 +22,7 @@ from probekit.quality import (
 from probekit.quality.fits import Fits
 from probekit.quality.pairs import Screens
 from probekit.quality.sample import Sample
-from probekit.questions import Question
+from probekit.questions import Material, Question
 from probekit.runs import MANIFEST, RESULTS, read_json
 from probekit.stimuli import Stimulus, StimulusSet
 from probekit.tasks import tasks_of
@@ -365,6 +365,24 @@ def test_a_run_writes_directions_figures_and_a_manifest_and_repeats_itself(cache
     run_directions(model, stimuli, out, options, command="typed")
     assert (out / RESULTS).read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in (out / "stages").iterdir()} == stages
+
+
+def test_words_of_a_question_are_kept_and_made_anew_for_another_question(cache):
+    """They take minutes, and serve every study of the model; other folds or labels are others."""
+    model, stimuli = build("llama"), stimuli_of(each=4)
+    asked = questions(stimuli)
+
+    def material():
+        return Material(model, stimuli, ["resid_post"], ["mean"], QUICK.template)
+
+    first, again, other, seeded = (material() for _ in range(4))
+    found = asked[0].words(first)
+    assert asked[0].words(again) == found
+    assert "text" not in vars(again), "the baselines were made again"
+    asked[1].words(other)
+    Question(asked[0].task, QUICK.folds, QUICK.bootstraps, 1).words(seeded)
+    assert "text" in vars(other)
+    assert "text" in vars(seeded)
 
 
 def test_a_set_without_a_split_takes_the_layer_at_two_thirds(cache, tmp_path):
