@@ -46,7 +46,13 @@ class Scores:
 
 
 def top_tokens(
-    model: Model, directions: Directions, emotion: str, layer: int, k: int = 10
+    model: Model,
+    directions: Directions,
+    emotion: str,
+    layer: int,
+    k: int = 10,
+    *,
+    head: Head | None = None,
 ) -> list[Word]:
     """The tokens that a direction writes most strongly, through the final norm and unembedding.
 
@@ -57,6 +63,7 @@ def top_tokens(
 
     Args:
         k: how many, highest first. Of `-directions` they are the lowest.
+        head: of the model, for many calls: making one runs the model twice.
 
     Raises:
         UserError: directions of another model, a site that is not of the stream, an emotion or
@@ -72,7 +79,7 @@ def top_tokens(
         raise UserError(f"{k} tokens: give one or more")
     vector = torch.as_tensor(directions.of(emotion, layer), device=model.device)
     # Rows of the unembedding beyond the tokenizer's are padding and stand for nothing.
-    logits = Head(model).lens(vector)[: len(model.tokenizer)].float()
+    logits = (head or Head(model)).lens(vector)[: len(model.tokenizer)].float()
     found = logits.topk(min(k, len(logits)))
     return [
         Word(int(token), model.tokenizer.decode([int(token)]), float(score))

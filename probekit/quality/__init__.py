@@ -11,6 +11,7 @@ one at two thirds of the depth.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
@@ -23,6 +24,7 @@ from probekit.depth import headline_layer, nearest
 from probekit.directions import Directions, extract, top_tokens
 from probekit.errors import UserError
 from probekit.evaluation import Row
+from probekit.head import Head
 from probekit.models import Model
 from probekit.pooling import parse
 from probekit.quality import heldout, stability
@@ -247,13 +249,18 @@ class _Study:
         told |= {"estimator": fits.estimator, "layer": layer, "emotions": list(sample.emotions)}
         self.made.append({**told, **self._tokens(directions, layer)})
 
+    @cached_property
+    def _head(self) -> Head:
+        return Head(self.model)
+
     def _tokens(self, directions: Directions, layer: int) -> Mapping[str, Any]:
         if directions.kind in ("z", "mlp_post"):
             return {}
         random = directions.peer(self.options.seed)
 
         def written(of: Directions, emotion: str) -> list[str]:
-            return [word.text for word in top_tokens(self.model, of, emotion, layer, TOP)]
+            found = top_tokens(self.model, of, emotion, layer, TOP, head=self._head)
+            return [word.text for word in found]
 
         own = {emotion: written(directions, emotion) for emotion in directions.emotions}
         return {"top_tokens": own, "random_tokens": written(random, directions.emotions[0])}

@@ -10,6 +10,7 @@ import numpy as np
 from probekit.directions import Band, Reading, Word, top_tokens
 from probekit.directions.pieces import written
 from probekit.errors import UserError
+from probekit.head import Head
 from probekit.models import Model
 from probekit.plots import MISSING, number
 from probekit.report.frame import Frame, page
@@ -83,8 +84,9 @@ def written_words(model: Model, reading: Reading) -> dict[str, list[Word]]:
     panel, layer = reading.reference.panel, reading.reference.layer
     peer = panel.emotions[len(reading.reference.directions.emotions)]
     names = [reading.emotions[place] for place in reading.ranked()]
-    found = {name: top_tokens(model, panel, name, layer, TOP) for name in names}
-    return {**found, RANDOM: top_tokens(model, panel, peer, layer, TOP)}
+    head = Head(model)
+    found = {name: top_tokens(model, panel, name, layer, TOP, head=head) for name in names}
+    return {**found, RANDOM: top_tokens(model, panel, peer, layer, TOP, head=head)}
 
 
 def reading_page(reading: Reading, told: Told) -> str:
