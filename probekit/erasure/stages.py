@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from probekit import runs
-from probekit.activations import capture_cached
 from probekit.depth import headline_layer, nearest
 from probekit.directions.identity import Identity
 from probekit.erasure.artefact import Erasers
@@ -22,6 +21,7 @@ from probekit.erasure.refit import fit
 from probekit.erasure.study import evaluate_erasure
 from probekit.models import Model
 from probekit.pooling import parse
+from probekit.questions import Material
 from probekit.runs import Progress
 from probekit.sites import Site
 from probekit.stimuli import StimulusSet
@@ -76,15 +76,15 @@ class Study:
     @cached_property
     def store(self) -> ActivationStore:
         """The set's activations, in the cache."""
-        return capture_cached(
+        options = self.options
+        capture = (options.sites, options.positions, options.template)
+        return Material(
             self.model,
             self.stimuli,
-            self.options.sites,
-            self.options.positions,
-            self.options.template,
-            truncate=self.options.truncate,
-            advance=runs.counting(self.progress, f"reading {self.stimuli.name}", len(self.stimuli)),
-        )
+            *capture,
+            truncate=options.truncate,
+            progress=self.progress,
+        ).store
 
     def _states(self, question: Question, block: Block, layer: int) -> Floats:
         """`[row, d]` of a question's rows."""

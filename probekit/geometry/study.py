@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit import baselines, runs
-from probekit.activations import capture_cached
 from probekit.evaluation import Row
 from probekit.geometry import grams, rsa
 from probekit.geometry.design import Design
@@ -18,6 +17,7 @@ from probekit.geometry.measures import COMPONENTS, Measures
 from probekit.geometry.options import Geometry
 from probekit.geometry.stack import FEWEST, Stack
 from probekit.models import Model
+from probekit.questions import Material
 from probekit.runs import Progress
 from probekit.store import ActivationStore
 
@@ -52,16 +52,15 @@ class Study:
     @cached_property
     def store(self) -> ActivationStore:
         """The set's activations, in the cache."""
-        stimuli = self.design.stimuli
-        return capture_cached(
+        options = self.options
+        capture = (options.sites, options.positions, options.template)
+        return Material(
             self.model,
-            stimuli,
-            self.options.sites,
-            self.options.positions,
-            self.options.template,
-            truncate=self.options.truncate,
-            advance=runs.counting(self.progress, f"reading {stimuli.name}", len(stimuli)),
-        )
+            self.design.stimuli,
+            *capture,
+            truncate=options.truncate,
+            progress=self.progress,
+        ).store
 
     @cached_property
     def words(self) -> Floats:
