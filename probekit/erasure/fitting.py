@@ -1,5 +1,6 @@
 """Streaming fitters: class means of every layer, and for LEACE the covariance too."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from probekit.errors import UserError
 from probekit.probes import as_stack
 
 
-class _Fitter:
+class _Fitter(ABC):
     """Means of every class, merged batch by batch in float64 (Chan, Golub & LeVeque 1979)."""
 
     def __init__(self) -> None:
@@ -90,9 +91,9 @@ class _Fitter:
             _settled(*self._factors(layer, apart[layer]), mean) for layer, mean in enumerate(means)
         )
 
+    @abstractmethod
     def _factors(self, layer: int, apart: Tensor) -> tuple[Tensor, Tensor]:
         """Read and write `[k, d]` of one layer, zeros beyond their rank."""
-        raise NotImplementedError
 
 
 class LEACE(_Fitter):
