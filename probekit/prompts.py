@@ -12,10 +12,19 @@ SLOT = "{text}"
 
 @dataclass(frozen=True)
 class Template:
-    """Text around a stimulus: `pattern` holds `{text}` once; None is the model's chat template."""
+    """Text around a stimulus: `pattern` holds `{text}` once; None is the model's chat template.
+
+    Attributes:
+        name: what results call it.
+        pattern: the text with its slot, or None.
+        system: of a chat, an instruction before it ("": what the model's own template does).
+        shots: of a chat, answered examples before the text, each what was asked and replied.
+    """
 
     name: str
     pattern: str | None
+    system: str = ""
+    shots: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
     def load(name_or_file: str) -> "Template":
@@ -51,20 +60,26 @@ class Template:
         if not tokenizer.chat_template:
             raise UserError("template 'chat': this model has no chat template; use another")
         # The text itself may be a word of the template ("user"), so the place is found without it.
-        before, _, after = _in_chat(SLOT, tokenizer).partition(SLOT)
-        prompt = _in_chat(text, tokenizer)
+        before, _, after = self._in_chat(SLOT, tokenizer).partition(SLOT)
+        prompt = self._in_chat(text, tokenizer)
         if prompt != before + text + after:
             raise UserError(f"the chat template rewrites {text[:40]!r}; strip its white space")
         return prompt, len(before)
 
-    def describe(self) -> dict[str, str | None]:
+    def _in_chat(self, text: str, tokenizer: Any) -> str:
+        turns = [{"role": "system", "content": self.system}] if self.system else []
+        for asked, replied in self.shots:
+            turns += [{"role": "user", "content": asked}]
+            turns += [{"role": "assistant", "content": replied}]
+        turns += [{"role": "user", "content": text}]
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+    def describe(self) -> dict[str, Any]:
         """What a manifest and a cache key say of the template."""
-        return {"name": self.name, "pattern": self.pattern}
-
-
-def _in_chat(text: str, tokenizer: Any) -> str:
-    turns = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        told: dict[str, Any] = {"name": self.name, "pattern": self.pattern}
+        # Left out where they are not used: caches made without them stay good.
+        told |= {"system": self.system} if self.system else {}
+        return told | ({"shots": [list(shot) for shot in self.shots]} if self.shots else {})
 
 
 NO_TEMPLATE = Template("none", SLOT)

@@ -5,11 +5,12 @@ a direction; an operation is done to that part alone. `model.edited([...])` runs
 `probekit.sweep` evaluates thousands of edits at a fraction of the cost.
 """
 
-from probekit.edits.edit import Edit, Positions, Where, at_site
+from probekit.edits.edit import Edit, Gate, Positions, Response, Where, at_site
 from probekit.edits.operations import (
     Add,
     Clamp,
     Erase,
+    Level,
     Operation,
     ProjectOut,
     Rotated,
@@ -24,9 +25,12 @@ __all__ = [
     "Clamp",
     "Edit",
     "Erase",
+    "Gate",
+    "Level",
     "Operation",
     "Positions",
     "ProjectOut",
+    "Response",
     "Rotated",
     "Scale",
     "Set",

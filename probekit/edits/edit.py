@@ -14,7 +14,36 @@ from probekit.errors import UserError
 from probekit.hooks import Change
 from probekit.sites import Site, SiteMap
 
-Positions = Literal["all"] | int | tuple[int, ...] | tuple[tuple[int, ...], ...]
+
+@dataclass(frozen=True)
+class Response:
+    """The tokens from which a reply is written: the last of the prompt, and those written.
+
+    Attributes:
+        start: the first token of the reply, counted from 0, whose writing is changed.
+        decay: the change is this many times as large with each further token.
+
+    Raises:
+        UserError: a start below 0, or a decay outside 0 to 1.
+    """
+
+    start: int = 0
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise UserError(f"a response from token {self.start}: give 0 or more")
+        if not 0 < self.decay <= 1:
+            raise UserError(f"decay {self.decay:g}: give a number above 0, and 1 at most")
+
+    def first(self, length: int) -> int:
+        """Index of the first token that is changed after a prompt of `length` tokens."""
+        return length - 1 + self.start
+
+
+Positions = (
+    Literal["all", "prompt"] | Response | int | tuple[int, ...] | tuple[tuple[int, ...], ...]
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +61,61 @@ class Where:
     items: Tensor
     ordinals: Tensor
 
+    @classmethod
+    def of(cls, found: Sequence[tuple[int, int, int, int]]) -> "Where":
+        """From (row, column, item, ordinal) of each place."""
+        return cls(*torch.tensor(found, dtype=torch.long).reshape(-1, 4).unbind(1))
+
+    def only(self, kept: Tensor) -> "Where":
+        """Those places for which `kept` `[n]` is true."""
+        return Where(*(v[kept] for v in (self.rows, self.columns, self.items, self.ordinals)))
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """A condition: an edit acts on a token only where a probe reads above a threshold there.
+
+    Args:
+        site: where the probe reads, below the edit's layer, or the edit's own site before it acts.
+        weights: `[d]` of the probe.
+        threshold: on the product of state and weights (a probe's intercept belongs to it).
+
+    Raises:
+        UserError: weights that are no vector.
+    """
+
+    site: Site
+    weights: Tensor
+    threshold: float
+
+    def __init__(self, site: str | Site, weights: Any, threshold: float) -> None:
+        vector = as_values(weights)
+        if vector.dim() != 1 or not bool(vector.isfinite().all()):
+            raise UserError("a gate's weights are one vector [d] of finite numbers")
+        place = site if isinstance(site, Site) else Site.parse(site)[0]
+        for name, value in (("site", place), ("weights", vector), ("threshold", float(threshold))):
+            object.__setattr__(self, name, value)
+
+    def open(self, value: Tensor) -> Tensor:
+        """`[row, token]`: whether the probe reads above the threshold in `[row, token, d]`."""
+        # In float32, so that half precision does not move the boundary.
+        return value.float() @ self.weights.to(value.device).float() > self.threshold
+
+    def check(self, sites: SiteMap, site: Site) -> None:
+        """Raise a `UserError` unless it can be read before `site` is changed."""
+        sites.tap(self.site)
+        if sites.width(self.site) != len(self.weights):
+            raise UserError(
+                f"site {self.site} is {sites.width(self.site)} wide, the gate's weights "
+                f"{len(self.weights)}"
+            )
+        own = self.site == site and site.kind != "resid_pre"
+        if not (self.site.layer < site.layer or own):
+            raise UserError(
+                f"a gate at {self.site} cannot be read before {site} is changed: give a site of "
+                "a lower layer"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Edit:
@@ -42,11 +126,13 @@ class Edit:
         positions: "all", a token's index in the prompt (-1: its last), several, or several for
             each row. Pads are never counted; a token has the same index with a KV cache. "all"
             are also the tokens that are generated after the prompt; a number never is (without a
-            cache every pass is a new prompt, and -1 moves along).
+            cache every pass is a new prompt, and -1 moves along). "prompt": its tokens only;
+            "response" or a `Response`: its last token, and those that are generated.
         operation: what is done there.
         units: heads of `z` or neurons of `mlp_post` (all: None).
         direction: `[d]`: only the coordinate along it is changed; scaled to unit length.
         rows: rows of the batch that are changed (all: None).
+        gate: only tokens where a probe reads above a threshold (all: None).
 
     Raises:
         UserError: a site that cannot be read, or both units and a direction.
@@ -58,16 +144,18 @@ class Edit:
     units: tuple[int, ...] | None = None
     direction: Tensor | None = None
     rows: tuple[int, ...] | None = None
+    gate: Gate | None = None
 
     def __init__(
         self,
         site: str | Site,
-        positions: Positions | Sequence[int] | Sequence[Sequence[int]],
+        positions: Positions | Literal["response"] | Sequence[int] | Sequence[Sequence[int]],
         operation: Operation,
         *,
         units: Sequence[int] | None = None,
         direction: Any = None,
         rows: Sequence[int] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         place, unit = (site, None) if isinstance(site, Site) else Site.parse(site)
         if unit is not None and units is not None:
@@ -87,10 +175,19 @@ class Edit:
         settle("units", None if units is None else tuple(int(unit) for unit in units))
         settle("direction", direction)
         settle("rows", None if rows is None else tuple(int(row) for row in rows))
+        settle("gate", gate)
 
-    def check(self, sites: SiteMap) -> None:
-        """Raise a `UserError` unless the model has the site, the units and the width."""
+    def check(self, sites: SiteMap, *, gated: bool = True) -> None:
+        """Raise a `UserError` unless the model has the site, the units and the width.
+
+        Args:
+            gated: whether a gate is allowed.
+        """
         sites.tap(self.site)
+        if self.gate is not None and not gated:
+            raise UserError("a gated edit cannot be swept: run it with model.edited or generate")
+        if self.gate is not None:
+            self.gate.check(sites, self.site)
         width = sites.width(self.site)
         if self.units is not None:
             count, word = sites.units(self.site.kind), "head" if self.site.kind == "z" else "neuron"
@@ -127,7 +224,12 @@ class Edit:
 
         def change(value: Tensor) -> Tensor:
             place = (where.rows.to(value.device), where.columns.to(value.device))
-            return value.index_put(place, self._new(value[place], sites, where))
+            old = value[place]
+            new = self._new(old, sites, where)
+            if isinstance(self.positions, Response) and self.positions.decay < 1:
+                share = self.positions.decay ** where.ordinals.to(value.device)
+                new = old + share[:, None].to(old) * (new - old)
+            return value.index_put(place, new)
 
         return change
 
@@ -161,16 +263,23 @@ class Edit:
         each = width // sites.units(self.site.kind)
         return (torch.tensor(self.units)[:, None] * each + torch.arange(each)).flatten()
 
-    def tokens(self, item: int, length: int) -> Sequence[int]:
-        """Indices of the tokens it reaches in a prompt of `length` tokens, item `item` of a batch.
+    def tokens(self, item: int, length: int, end: int | None = None) -> Sequence[int]:
+        """Indices of the tokens it reaches in item `item` of a batch.
+
+        Args:
+            length: of the prompt, in tokens.
+            end: of the prompt and what has been written after it (default: nothing has).
 
         Raises:
             UserError: an index outside the prompt, or positions for fewer rows.
         """
+        end = length if end is None else end
         if self.rows is not None and item not in self.rows:
             return ()
-        if self.positions == "all":
-            return range(length)
+        if isinstance(self.positions, Response):
+            return range(self.positions.first(length), end)
+        if isinstance(self.positions, str):
+            return range(end if self.positions == "all" else length)
         wanted: Any = (self.positions,) if isinstance(self.positions, int) else self.positions
         if wanted and isinstance(wanted[0], tuple):
             if item >= len(wanted):
@@ -192,15 +301,26 @@ class Edit:
         elif self.direction is not None:
             part = "the part along a direction"
         rows = "every row" if self.rows is None else f"rows {', '.join(map(str, self.rows))}"
+        gated = (
+            ""
+            if self.gate is None
+            else f", only where a probe at {self.gate.site} reads above {self.gate.threshold:g}"
+        )
         return (
             f"layer {self.site.layer}, {self.site.kind}, {part}, {self._tokens_in_words()}, "
-            f"{rows}: {self.operation.explain()}"
+            f"{rows}{gated}: {self.operation.explain()}"
         )
 
     def _tokens_in_words(self) -> str:
         match self.positions:
             case "all":
                 return "every token"
+            case "prompt":
+                return "every token of the prompt"
+            case Response(start, decay):
+                fading = "" if decay == 1 else f", times {decay:g} with each token"
+                since = "of the reply" if start == 0 else f"of the reply from token {start} on"
+                return f"the writing {since}{fading}"
             case -1:
                 return "the last token of the prompt"
             case int(index):
@@ -212,10 +332,16 @@ class Edit:
 
 
 def _as_positions(given: Any) -> Positions:
+    if isinstance(given, Response):
+        return given
     if isinstance(given, str):
-        if given != "all":
-            raise UserError(f"positions {given!r}: give 'all', token indices, or indices a row")
-        return "all"
+        named: dict[str, Positions] = {"all": "all", "prompt": "prompt", "response": Response()}
+        if given not in named:
+            raise UserError(
+                f"positions {given!r}: give {', '.join(map(repr, named))}, token indices, or "
+                "indices a row"
+            )
+        return named[given]
     if isinstance(given, int | np.integer):
         return int(given)
     told: Any = tuple(
@@ -254,4 +380,5 @@ def at_site(edit: Edit, site: Site) -> Edit:
         units=edit.units,
         direction=edit.direction,
         rows=edit.rows,
+        gate=edit.gate,
     )

@@ -134,6 +134,38 @@ class Clamp(Operation):
         return f"kept within {float(self.values[0]):g} and {float(self.values[1]):g}"
 
 
+class Level(Operation):
+    """Set the coordinate along a direction to a level: `x + (level - x @ v) v`.
+
+    Args:
+        direction: v, `[width]` or one for each item, `[item, width]`; scaled to unit length.
+        level: a number, or one for each item, `[item]`; 0 leaves no projection on v.
+
+    Raises:
+        UserError: a direction of length zero.
+    """
+
+    def __init__(self, direction: Any, level: Any = 0.0) -> None:
+        given, wanted = as_values(direction).double(), as_values(level)
+        length = given.norm(dim=-1, keepdim=True)
+        if not bool((length > 0).all() and length.isfinite().all()):
+            raise UserError("level: give directions [width] or [item, width], none of them zero")
+        self.spanned = given.shape[-1]
+        self.values = ((given / length).float(), wanted[..., None] if wanted.dim() else wanted)
+
+    def __call__(self, part: Tensor, *values: Tensor) -> Tensor:
+        # Half precision has too few digits for the difference to the coordinate.
+        wide = torch.promote_types(part.dtype, torch.float32)
+        vector, level, old = (v.to(wide) for v in (*values, part))
+        vector = vector / vector.norm(dim=-1, keepdim=True)
+        return (old + (level - (old * vector).sum(-1, keepdim=True)) * vector).to(part.dtype)
+
+    def explain(self) -> str:
+        levels = self.values[1].flatten().unique().tolist()
+        told = f"{levels[0]:.3g}" if len(levels) == 1 else "levels of their own"
+        return f"the coordinate along a direction set to {told}"
+
+
 class ProjectOut(Operation):
     """Remove the component in the span of directions `[k, width]` (or one, `[width]`)."""
 

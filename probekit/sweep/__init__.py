@@ -97,7 +97,7 @@ def sweep(
     lists = [[edit] if isinstance(edit, Edit) else list(edit) for edit in edits]
     panel = Panel(readouts, model.sites)
     for edit in (edit for several in lists for edit in several):
-        edit.check(model.sites)
+        edit.check(model.sites, gated=False)
         edit.check_rows(len(prompts))
     job = _Sweep(model, prompts, lists, panel, batch_tokens, keep, progress)
     job.run(share)

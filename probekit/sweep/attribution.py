@@ -144,7 +144,7 @@ def _products(
     if readout.branches:
         raise UserError("attribution reads labels of one token: use first_token=True, or sweep")
     for edit in edits:
-        edit.check(model.sites)
+        edit.check(model.sites, gated=False)
         edit.check_rows(len(prompts))
     sites = tuple(dict.fromkeys(edit.site for edit in edits))
     found: list[list[Floats]] = [[] for _ in edits]
@@ -209,7 +209,7 @@ def _product(
         for row, prompt in enumerate(prompts)
         for number, token in enumerate(edit.tokens(first + row, len(prompt)))
     ]
-    where = Where(*torch.tensor(found, dtype=torch.long).reshape(-1, 4).unbind(1))
+    where = Where.of(found)
     change = edit.change(model.sites, where)(value) - value
     return (gradient * change).double().sum(1).cpu().numpy()
 

@@ -189,7 +189,7 @@ class Trunk:
             item, begin = member.item + self.base, int(packed.offsets[n]) - member.start
             tokens, row = edit.tokens(item, self.tails.lengths[member.item]), int(packed.rows[n])
             found += [(row, begin + token, item, k) for k, token in enumerate(tokens)]
-        return Where(*torch.tensor(found, dtype=torch.long).reshape(-1, 4).unbind(1))
+        return Where.of(found)
 
 
 class _Fork(DynamicCache):

@@ -1,0 +1,194 @@
+"""`Steering`: what is done to the states of one row while it is written, as a relative dose."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probekit.depth import headline_layer, nearest
+from probekit.directions import Directions
+from probekit.edits import Add, Edit, Gate, Level, Operation, Positions, Response, Set
+from probekit.errors import UserError, unknown
+from probekit.models import Model
+from probekit.sites import Site
+from probekit.steering.scale import Scale, residual_scale
+
+How = Literal["add", "clamp", "project_out", "replace"]
+HOW = ("add", "clamp", "project_out", "replace")
+MAX_DOSE = 2.0
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """A direction at one or several layers, how strongly, how, and at which tokens.
+
+    Attributes:
+        vectors: layer -> unit vector `[d]`.
+        scale: of the model, the unit of the dose.
+        dose: length of what is added over the median length of a neutral state, at each layer.
+        how: "add" the vector at its dose; "clamp" the coordinate to what neutral texts have on
+            average plus the dose; "project_out" the direction (the dose means nothing); "replace"
+            the whole state by the vector at its dose.
+        positions: "response" (default), "prompt", "all", or a `Response` with start and decay.
+        gate: only tokens where a probe reads above a threshold.
+
+    Raises:
+        UserError: a dose that is no number, negative or above 2; no layer; another `how`.
+    """
+
+    vectors: Mapping[int, Vector]
+    scale: Scale
+    dose: float
+    how: How = "add"
+    positions: Positions = Response()
+    gate: Gate | None = None
+
+    def __post_init__(self) -> None:
+        checked_dose(self.dose)
+        if self.how not in HOW:
+            raise unknown("way of steering", self.how, HOW)
+        if not self.vectors:
+            raise UserError("steering at no layer: give at least one")
+        for layer in self.vectors:
+            self.scale.norm(layer)
+
+    @classmethod
+    def along(
+        cls,
+        model: Model,
+        directions: Directions,
+        emotion: str,
+        dose: float,
+        *,
+        layers: Sequence[int] = (),
+        **how: Any,
+    ) -> "Steering":
+        """Steer along an emotion's direction.
+
+        Args:
+            model: whose directions they are.
+            directions: of a kind as wide as the residual stream.
+            emotion: one of them.
+            dose: see `Steering`.
+            layers: default the one nearest to two thirds of depth.
+            how: `how`, `positions`, `gate`.
+
+        Raises:
+            UserError: directions of another model, or an emotion or layer that they lack.
+        """
+        directions.for_model(model)
+        chosen = layers or [nearest(directions.layers, headline_layer(model.n_layers))]
+        vectors = {layer: directions.of(emotion, layer) for layer in chosen}
+        return cls(vectors, residual_scale(model, directions.kind), dose, **how)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the row is as the model writes it: a dose of 0 changes nothing."""
+        return self.dose == 0 and self.how != "project_out"
+
+    @property
+    def total(self) -> float:
+        """The dose over all layers."""
+        return self.dose * len(self.vectors)
+
+    def at(self, dose: float) -> "Steering":
+        """The same at another dose."""
+        return replace(self, dose=dose)
+
+    def random(self, seed: int) -> "Steering":
+        """The control: random directions of the same lengths, drawn for the seed and the layer."""
+        drawn = {}
+        for layer, vector in self.vectors.items():
+            made = np.random.default_rng([seed, layer]).standard_normal(len(vector))
+            drawn[layer] = (made / np.linalg.norm(made)).astype(np.float32)
+        return replace(self, vectors=drawn)
+
+    def length(self, layer: int) -> float:
+        """How long the added vector is at a layer, in units of the states."""
+        return self.dose * self.scale.norm(layer)
+
+    def level(self, layer: int) -> float:
+        """The coordinate that "clamp" sets: that of the mean neutral state, plus the dose."""
+        if self.how == "project_out":
+            return 0.0
+        mean = float(self.scale.means[layer].astype(np.float64) @ self.vectors[layer])
+        return mean + self.length(layer)
+
+    def explain(self) -> str:
+        """What is done, in words."""
+        layers = ", ".join(map(str, sorted(self.vectors)))
+        word = "layer" if len(self.vectors) == 1 else "layers"
+        total = f" (total {self.total:g})" if len(self.vectors) > 1 else ""
+        what = {
+            "add": f"dose {self.dose:g}{total} added",
+            "clamp": f"coordinate held at dose {self.dose:g}{total} above neutral texts",
+            "project_out": "direction projected out",
+            "replace": f"state replaced by the direction at dose {self.dose:g}{total}",
+        }[self.how]
+        return f"{what} at {self.scale.kind}, {word} {layers}"
+
+
+def checked_dose(dose: Any) -> float:
+    """The dose as a number.
+
+    Raises:
+        UserError: one that is no number, negative or above 2.
+    """
+    try:
+        number = float(dose)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= MAX_DOSE:
+        raise UserError(
+            f"dose {dose}: give a number from 0 to {MAX_DOSE:g}, the added length over the "
+            "residual stream's; 0.05 to 0.2 is where models usually change and still write"
+        )
+    return number
+
+
+def edits_of(model: Model, rows: Sequence[Steering | None]) -> list[Edit]:
+    """Edits that do to each row of a batch what its own steering says.
+
+    Rows that differ only in vector and dose share an edit, so that a batch of many vectors costs
+    what one vector costs.
+
+    Raises:
+        UserError: a steering of another model.
+    """
+    groups: dict[tuple[Any, ...], dict[int, Steering]] = {}
+    for row, steering in enumerate(rows):
+        if steering is None or steering.idle:
+            continue
+        if steering.scale.fingerprint != model.fingerprint:
+            raise UserError(
+                f"this steering is not of {model.name}: its doses and directions belong to "
+                "another model; make it from directions of this one"
+            )
+        for layer in steering.vectors:
+            # Projecting out is clamping to 0: the two are one operation with levels of their own.
+            how = "clamp" if steering.how == "project_out" else steering.how
+            site = Site(steering.scale.kind, layer)
+            groups.setdefault((site, how, steering.positions, steering.gate), {})[row] = steering
+    return [
+        Edit(site, positions, _operation(how, site.layer, members), rows=tuple(members), gate=gate)
+        for (site, how, positions, gate), members in groups.items()
+    ]
+
+
+def _operation(how: str, layer: int, members: Mapping[int, Steering]) -> Operation:
+    """One operation with values `[row, d]`; rows that it does not reach hold ones."""
+    d = len(next(iter(members.values())).vectors[layer])
+    vectors, numbers = torch.ones(max(members) + 1, d), torch.ones(max(members) + 1)
+    for row, steering in members.items():
+        vectors[row] = torch.from_numpy(steering.vectors[layer])
+        levelled = how == "clamp"
+        numbers[row] = steering.level(layer) if levelled else steering.length(layer)
+    if how == "clamp":
+        return Level(vectors, numbers)
+    scaled = vectors * numbers[:, None]
+    return Add(scaled) if how == "add" else Set(scaled, "a direction at a dose")
