@@ -66,12 +66,15 @@ class Decoding:
             raise UserError(f"top-p {self.top_p}: give a share above 0, and 1 at most")
 
 
+GREEDY = Decoding()
+
+
 @torch.no_grad()
 def generate(
     model: Model,
     prompts: Sequence[Encoded],
     steering: Steering | Sequence[Steering | None] | None = None,
-    decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+    decoding: Decoding = Decoding(),
     *,
     seed: int | Sequence[int] = 0,
     edits: Sequence[Edit] = (),

@@ -21,6 +21,7 @@ How = Literal["add", "clamp", "project_out", "replace"]
 HOW = ("add", "clamp", "project_out", "replace")
 MAX_DOSE = 2.0
 Vector = NDArray[np.float32]
+REPLY = Response()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Steering:
     scale: Scale
     dose: float
     how: How = "add"
-    positions: Positions = Response()
+    positions: Positions = REPLY
     gate: Gate | None = None
 
     def __post_init__(self) -> None:
