@@ -95,7 +95,7 @@ class Plain(Method):
     name: str = "plain"
 
     def steering(self, emotion: str, dose: float | None) -> None:
-        return None
+        del emotion, dose
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""The texts on which judges are validated: what models write, plainly, asked to, steered, broken.
+
+    python experiments/generated_texts.py --out stimuli/generated/generated.csv
+
+Four conditions of each model: plain replies; replies that it is asked to give in an emotion;
+replies steered along the vignettes' directions at doses at which it still writes; and at a dose at
+which it does not (degenerate). Prompts are the test scenarios with their good, bad and indifferent
+events, in turn. Nothing is picked by hand or by result.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from probekit.cli.application import load
+from probekit.directions import sources
+from probekit.models import Model
+from probekit.runs import atomic_write
+from probekit.steering import Decoding, Sample
+from probekit.steering.methods import Method, Plain, Prompted, Setting, Steered, produce
+from probekit.stimuli import StimulusSet
+
+MODELS = {"smollm2-135m": False, "qwen2.5-coder-0.5b": False, "qwen2.5-coder-1.5b": True}
+"""Model -> whether it is used in its chat template."""
+OPENER = " That evening I told my sister about it. I said: “"
+BRIEF = "You are the person who tells this. Say in one or two sentences what goes on inside you."
+DOSES, BROKEN = (0.04, 0.08), 0.6
+DECODING = Decoding(max_new_tokens=32)
+EMOTIONS = (
+    "rage",
+    "grief",
+    "terror",
+    "ecstasy",
+    "loathing",
+    "amazement",
+    "admiration",
+    "vigilance",
+)
+COLUMNS = ("id", "text", "model", "method", "emotion", "dose", "prompt")
+
+
+def prompts(chat: bool) -> list[tuple[str, str]]:
+    """Test scenarios, the valence of their event in turn."""
+    rows = StimulusSet.load("scenarios").select(split="test").rows
+    valences = ("negative", "positive", "neutral")
+    by_key = {(row.scenario, row.valence): row for row in rows}
+    names = sorted({row.scenario for row in rows})
+    taken = [by_key[name, valences[n % 3]] for n, name in enumerate(names)]
+    return [(row.id, row.text if chat else row.text + OPENER) for row in taken]
+
+
+def cells(model: Model, chat: bool) -> Iterator[tuple[str, Method, str, float | None, int]]:
+    """(condition, method, emotion, dose, number of prompts)."""
+    setting = Setting(chat, BRIEF)
+    middle = tuple(range(model.n_layers // 3, 2 * model.n_layers // 3))
+    steered = Steered(setting, "steer", model, sources.from_vignettes(model), middle)
+    yield "plain", Plain(setting), "", None, 16
+    for emotion in EMOTIONS:
+        yield "prompt", Prompted(setting), emotion, None, 4
+    for number, emotion in enumerate(EMOTIONS):
+        for place, dose in enumerate(DOSES):
+            yield "steer", steered, emotion, dose, 2 if (number + place) % 2 else 3
+        yield "degenerate", steered, emotion, BROKEN, 1
+
+
+def written(model: Model, chat: bool) -> Iterator[dict[str, str]]:
+    """Rows of the file; each cell goes on in the prompts where the one before it stopped."""
+    given, at = prompts(chat), 0
+    for condition, method, emotion, dose, count in cells(model, chat):
+        chosen = [given[(at + n) % len(given)] for n in range(count)]
+        at += count
+        for sample in produce(model, method, emotion, dose, chosen, DECODING):
+            yield row(model.name, condition, sample)
+
+
+def row(model: str, condition: str, sample: Sample) -> dict[str, str]:
+    parts = (model, condition, sample.emotion, "" if sample.dose is None else f"{sample.dose:g}")
+    name = "-".join(part for part in (*parts, sample.prompt) if part)
+    dose = "" if sample.dose is None else f"{sample.dose:g}"
+    values = (name, sample.text.strip(), model, condition, sample.emotion, dose, sample.prompt)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("stimuli/generated/generated.csv"))
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    options = parser.parse_args()
+    rows: list[dict[str, str]] = []
+    for name in options.models:
+        dtype = "float32" if name == "smollm2-135m" else "bfloat16"
+        rows += written(load(name, "auto", dtype), MODELS[name])
+        print(name, len(rows), flush=True)
+    with atomic_write(options.out) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""The command that makes a model write with an emotion: `steer`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probekit.cli.application import (
+    Device,
+    Dtype,
+    ModelName,
+    app,
+    bars,
+    load,
+    out,
+    split,
+)
+from probekit.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from probekit.directions import Directions
+    from probekit.models import Model
+    from probekit.steering import Reply, Steering
+    from probekit.steering.methods import Setting
+
+AUTO = "auto"
+TOKENS = ("response", "prompt", "all")
+
+
+@app.command()
+def steer(
+    model: ModelName,
+    prompt: Annotated[str, typer.Argument(help="What the model writes on after, or replies to.")],
+    emotion: Annotated[str, typer.Option(help="One of the directions' emotions.")],
+    dose: Annotated[
+        str,
+        typer.Option(
+            help="Added length over that of neutral states, 0 to 2, at each layer; auto: the "
+            "largest whose perplexity ratio stays within --bound."
+        ),
+    ] = "0.1",
+    bound: Annotated[
+        float, typer.Option(help="For --dose auto: the perplexity ratio that is allowed.")
+    ] = 1.5,
+    directions: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of directions or a run folder that holds one. Default: grouped directions "
+            "of the vignettes' dev split."
+        ),
+    ] = None,
+    layers: Annotated[
+        str, typer.Option(help="Such as 19, or 10,15, or 10-19. Default: two thirds of depth.")
+    ] = "",
+    how: Annotated[str, typer.Option(help="add, clamp, project_out or replace.")] = "add",
+    tokens: Annotated[str, typer.Option(help="response, prompt or all.")] = "response",
+    start: Annotated[int, typer.Option(help="Of response: the first token that is steered.")] = 0,
+    decay: Annotated[
+        float, typer.Option(help="Of response: the change is this many times as large each token.")
+    ] = 1.0,
+    gate: Annotated[
+        str,
+        typer.Option(
+            help="EMOTION:THRESHOLD: only tokens whose state reads above so many standard "
+            "deviations of neutral tokens along that emotion."
+        ),
+    ] = "",
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Reply in the chat template instead of writing on.")
+    ] = False,
+    max_new_tokens: Annotated[int, typer.Option(help="How many tokens to write.")] = 40,
+    temperature: Annotated[float, typer.Option(help="0: the likeliest token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Of sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of sampling, and of the random direction.")] = 0,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show the steered text while it is written.")
+    ] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Write plainly, steered, and along a random direction as long; say what it cost.
+
+    The three are rows of one batch with the same decoding. The trace reads each text without
+    steering, token by token, along the emotion's direction.
+    """
+    from probekit.directions import sources
+    from probekit.steering import Decoding, Setting, checked_dose
+
+    if not prompt.strip():
+        raise UserError("the prompt is empty: give some words")
+    if dose != AUTO:
+        checked_dose(dose)
+    if tokens not in TOKENS:
+        raise unknown("--tokens", tokens, TOKENS)
+    decoding = Decoding(max_new_tokens, temperature, top_p)
+    found = sources.from_path(directions)[0] if directions else None
+    loaded = load(model, device, dtype)
+    setting = Setting.of(loaded, chat)
+    with bars() as progress:
+        from probekit.runs import counting
+
+        if found is None:
+            found = sources.from_vignettes(loaded, counting(progress, "reading"))
+        chosen = _layers(layers, found, loaded)
+        positions = _positions(tokens, start, decay)
+        options: dict[str, Any] = {"how": how, "positions": positions}
+        if gate:
+            options["gate"] = _gate(gate, loaded, found, chosen[0])
+        steering = _steering(loaded, found, emotion, chosen, options)
+        steering = _dosed(loaded, steering, dose, bound, setting, decoding, progress)
+    shown = _listener() if stream else None
+    replies = _written(loaded, setting, prompt, steering, decoding, seed, shown)
+    _show(loaded, setting, prompt, steering, replies, found, emotion, chosen)
+    told = [f"--dose={steering.dose:g}"] if dose == AUTO else []
+    _say(f"again: {_again(told)}")
+
+
+def _layers(given: str, directions: "Directions", model: "Model") -> tuple[int, ...]:
+    """Layers from text, or the one nearest to two thirds of depth."""
+    from probekit.directions import sources
+
+    if not given:
+        return (sources.pick_layer(directions, model, None)[0],)
+    found: list[int] = []
+    try:
+        for part in split(given):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError:
+        found = []
+    if not found:
+        raise UserError(f"--layers {given}: give numbers such as 19, or 10,15, or 10-19")
+    return tuple(dict.fromkeys(found))
+
+
+def _positions(tokens: str, start: int, decay: float) -> Any:
+    from probekit.edits import Response
+
+    if tokens == "response":
+        return Response(start, decay)
+    if start or decay != 1:
+        raise UserError(f"--start and --decay are of --tokens response, not of {tokens}")
+    return tokens
+
+
+def _gate(given: str, model: "Model", directions: "Directions", layer: int) -> Any:
+    """A gate on the state at the first steered layer, before it is steered."""
+    from probekit.directions import Reference, sources
+    from probekit.edits import Gate
+
+    name, _, number = given.partition(":")
+    try:
+        threshold = float(number)
+    except ValueError:
+        raise UserError(f"--gate {given}: give EMOTION:THRESHOLD, such as grief:1.5") from None
+    place = directions.place(name, layer)[0]
+    reference = Reference.measure(model, directions, sources.neutral_texts(), layer)
+    raw = reference.mean[place] + threshold * reference.deviation[place]
+    return Gate(f"{directions.kind}.{layer}", directions.of(name, layer), raw)
+
+
+def _steering(
+    model: "Model",
+    directions: "Directions",
+    emotion: str,
+    layers: tuple[int, ...],
+    options: dict[str, Any],
+) -> "Steering":
+    from probekit.steering import Steering
+
+    return Steering.along(model, directions, emotion, 0.0, layers=layers, **options)
+
+
+def _dosed(
+    model: "Model",
+    steering: "Steering",
+    dose: str,
+    bound: float,
+    setting: "Setting",
+    decoding: Any,
+    progress: Any,
+) -> "Steering":
+    """The steering at its dose, the largest within the bound where it is to be found."""
+    if dose != AUTO:
+        return steering.at(float(dose))
+    from probekit.runs import counting
+    from probekit.scorecard.auto import auto_dose
+
+    found = auto_dose(
+        model, steering, setting, decoding, bound, advance=counting(progress, "doses tried")
+    )
+    for each in found.tried:
+        _say(f"dose {each.dose:g}: median perplexity ratio {each.ratio:.2f}")
+    return steering.at(found.dose)
+
+
+def _written(
+    model: "Model",
+    setting: "Setting",
+    prompt: str,
+    steering: "Steering",
+    decoding: Any,
+    seed: int,
+    stream: Any,
+) -> "list[Reply]":
+    """Plain, steered and along a random direction: three rows of one batch."""
+    from probekit.steering import generate
+
+    encoded = model.encode([prompt], setting.template("plain"))
+    rows = [None, steering, steering.random(seed)]
+    return generate(model, encoded * 3, rows, decoding, seed=seed, stream=stream)
+
+
+def _listener() -> Any:
+    def listen(row: int, piece: str) -> None:
+        if row == 1:
+            sys.stderr.write(piece)
+            sys.stderr.flush()
+
+    return listen
+
+
+def _show(
+    model: "Model",
+    setting: "Setting",
+    prompt: str,
+    steering: "Steering",
+    replies: "list[Reply]",
+    directions: "Directions",
+    emotion: str,
+    layers: tuple[int, ...],
+) -> None:
+    """The three texts side by side, what they cost, and the trace of each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from probekit.scorecard.fluency import reply_nats
+    from probekit.steering.trace import trace
+
+    _say(f"{model.name}, {emotion}: {steering.explain()}")
+    names = ("plain", f"steered, dose {steering.dose:g}", "random direction, same dose")
+    table = Table(box=None, expand=True, padding=(0, 2, 0, 0))
+    for name in names:
+        table.add_column(name, ratio=1)
+    table.add_row(*(Text(reply.text.strip() or "(nothing written)") for reply in replies))
+    plain = setting.template("plain")
+    nats = reply_nats(model, [prompt] * 3, [reply.text for reply in replies], plain)
+    perplexities = [f"{float(value):.1f}" for value in 2.718281828459045**nats]
+    table.add_row(*(Text(f"perplexity without steering: {value}") for value in perplexities))
+    out.print()
+    out.print(table)
+    found = [trace(model, directions, emotion, layers[0], reply.text) for reply in replies]
+    _say("")
+    _say(f"read along {emotion}, without steering, in standard deviations of neutral tokens:")
+    for name, each in zip(("plain", "steered", "random"), found, strict=True):
+        mean = "nothing to read" if each is None else f"mean {each.mean:+.2f}"
+        _say(f"  {name}: {mean}")
+    if found[1] is not None:
+        _say("  steered, token by token: " + " ".join(f"{p}{v:+.1f}" for p, v in found[1].tokens))
+
+
+def _again(told: list[str]) -> str:
+    """The command with what was found out for it."""
+    given = sys.argv[1:]
+    if told:
+        kept, skip = [], False
+        for word in given:
+            if skip or word.startswith("--dose="):
+                skip = False
+            elif word == "--dose":
+                skip = True
+            else:
+                kept.append(word)
+        given = [*kept, *told]
+    return shlex.join(["probekit", *given])
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
