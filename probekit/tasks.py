@@ -27,6 +27,8 @@ EMOTIONAL_ARMS = ("keyword_free", "keyword_rich")
 NEUTRAL = "neutral"
 ALARM = "complex_neutral"
 """The set, and the target, of vivid texts with nothing at stake: reception's false alarms."""
+EXPRESSED = "expressions"
+"""The set that trains judges of generated text: its words may tell, so nothing is claimed on it."""
 SOFT = "soft_labels"
 FEWEST_FOLDS = 3
 """Two leave no rows to choose C and the layer on."""

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from probekit.stimuli import (
 from probekit.stimuli.readings import text_hash
 
 HOME = Path(__file__).parent.parent / "stimuli"
-SETS = ("complex_neutral", "crossed", "minimal_pairs", "perspective", "scenarios", "vignettes")
+READ = ("complex_neutral", "crossed", "minimal_pairs", "perspective", "scenarios", "vignettes")
+UNREAD = ("expressions",)
+"""Sets without blind readings, which have to say so."""
+SETS = (*READ, *UNREAD)
 EIGHT = ["rage", "grief", "terror", "ecstasy", "loathing", "amazement", "admiration", "vigilance"]
 QUICK = Design(permutations=0, bootstraps=50)
 
@@ -68,7 +72,8 @@ def test_these_are_all():
 @pytest.mark.parametrize("name", SETS)
 def test_datasheet_head(name):
     stimuli, head = load(name), sheet(name)
-    assert (head["name"], head["version"]) == (name, "0.2.0")
+    version = "0.3.0" if name == "expressions" else "0.2.0"
+    assert (head["name"], head["version"]) == (name, version)
     assert head["licence"] == "CC-BY-4.0"
     assert head["rows"] == len(stimuli)
     assert set(stimuli.column("set")) == {name}
@@ -118,10 +123,14 @@ def test_a_split_never_parts_a_scenario(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_typography(name):
+    # Generated texts shout, so those that stand for them may.
+    loud = name == "expressions"
+    endings = (".", ".'", "?", "!", "!'", "?'") if loud else (".", ".'", "?")
+    marks = r'["“”‘’]|\s[,.;:!]' if loud else r'[!"“”‘’]|\s[,.;:]'
     for row in load(name).rows:
         assert row.text == " ".join(row.text.split()), row.id
-        assert row.text.endswith((".", ".'", "?")), row.id
-        assert not re.search(r'[!"“”‘’]|\s[,.;:]', row.text), row.id
+        assert row.text.endswith(endings), row.id
+        assert not re.search(marks, row.text), row.id
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -235,10 +244,50 @@ def test_complex_neutral():
     assert Counter(row.domain for row in rows) == {"family": 16, "work": 16, "health": 16}
 
 
+def test_expressions():
+    scenarios = list(groups("expressions", "scenario"))
+    assert len(scenarios) == 40
+    domains = sheet("expressions")["domains"]
+    assert Counter(rows[0].domain for rows in scenarios) == dict.fromkeys(domains, 5)
+    for rows in scenarios:
+        count = Counter(row.emotion for row in rows)
+        assert count == {**dict.fromkeys(EIGHT, 1), "neutral": 4}, rows[0].scenario
+        assert all((row.arm == "neutral") == (row.emotion == "neutral") for row in rows)
+    cells = Counter((r.emotion, r.arm, r.split) for r in load("expressions").rows)
+    arms = ("keyword_free", "keyword_rich")
+    expected = {(e, arm, part): 10 for e in EIGHT for arm in arms for part in ("dev", "test")}
+    assert cells == expected | {("neutral", "neutral", part): 80 for part in ("dev", "test")}
+    per_domain = Counter((r.emotion, r.arm, r.domain) for r in load("expressions").rows)
+    assert {n for (e, *_), n in per_domain.items() if e != "neutral"} == {2, 3}
+    listed = texts.lexicon()
+    for row in load("expressions").rows:
+        said = texts.words(row.text)
+        assert 12 <= len(said) <= 55, row.id
+        if row.arm == "keyword_rich":
+            assert row.emotion in {listed.get(word) for word in said}, row.id
+
+
+def test_expressions_do_not_repeat_one_another_or_other_sets():
+    def runs(row: Stimulus) -> set[tuple[str, ...]]:
+        said = texts.words(row.text)
+        return {tuple(said[i : i + 5]) for i in range(len(said) - 4)}
+
+    others = {run for name in READ for row in load(name).rows for run in runs(row)}
+    seen: dict[tuple[str, ...], set[str]] = {}
+    for row in load("expressions").rows:
+        assert len(runs(row) & others) < 2, row.id
+        for run in runs(row):
+            seen.setdefault(run, set()).add(row.id)
+    shared = Counter(pair for ids in seen.values() for pair in combinations(sorted(ids), 2))
+    assert not [pair for pair, count in shared.items() if count > 2]
+    openings = Counter(" ".join(texts.words(r.text)[:3]) for r in load("expressions").rows)
+    assert max(openings.values()) <= 4
+
+
 # Readers
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", READ)
 def test_every_text_was_read_blind_as_it_stands(name):
     asked = ("a", "b") if name == "perspective" else ("",)
     told = {(reading.text_sha256, reading.about, reading.reader) for reading in readings(name)}
@@ -249,7 +298,7 @@ def test_every_text_was_read_blind_as_it_stands(name):
             assert count[text_hash(row.text), about] >= 2, row.id
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", READ)
 def test_datasheet_reports_agreement_as_it_was(name):
     current = {text_hash(row.text) for row in load(name).rows}
     rounds = {
@@ -271,7 +320,14 @@ def test_datasheet_reports_agreement_as_it_was(name):
         assert f"{right} of {total}" in prose(name), group
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", READ)
 def test_readers_are_named_for_what_they_are(name):
     assert {reading.kind for reading in readings(name)} == {"language_model"}
     assert "one rater repeated" in prose(name)
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_nobody_has_read_says_so(name):
+    assert not (HOME / name / "readings.csv").exists()
+    assert "agreement" not in sheet(name)
+    assert "Not read yet" in prose(name)

@@ -142,7 +142,7 @@ def test_refuses_what_is_not_there(tmp_path):
     refused(
         lambda: StimulusSet.load("vignette"),
         "'vignette'",
-        "crossed, minimal_pairs, perspective",
+        "crossed, expressions, minimal_pairs, perspective",
         ".jsonl",
         "save_to_disk",
     )
@@ -449,6 +449,7 @@ def test_a_name_is_found_from_anywhere(tmp_path, monkeypatch):
     assert shipped() == [
         "complex_neutral",
         "crossed",
+        "expressions",
         "minimal_pairs",
         "perspective",
         "scenarios",

@@ -65,7 +65,7 @@ def probe(
     model: ModelName,
     stimuli: Annotated[
         list[str] | None,
-        typer.Option(help="A shipped set or a file; repeatable. Default: all."),
+        typer.Option(help="A shipped set or a file; repeatable. Default: all for probes."),
     ] = None,
     sites: Sites = "resid_post,attn_out,mlp_out",
     pooling: Pooling = "last,mean",
@@ -99,10 +99,11 @@ def probe(
     from probekit.probing import Options, run_probing
     from probekit.prompts import Template
     from probekit.stimuli import StimulusSet, shipped
-    from probekit.tasks import ALARM
+    from probekit.tasks import ALARM, EXPRESSED
 
-    # What probes false alarms is no question of its own.
-    sets = [StimulusSet.load(name) for name in stimuli or shipped() if stimuli or name != ALARM]
+    # What probes false alarms is no question of its own, and what trains judges is none for probes.
+    asked = [name for name in shipped() if name not in (ALARM, EXPRESSED)]
+    sets = [StimulusSet.load(name) for name in stimuli or asked]
     options = Options(
         sites=split(sites),
         positions=split(pooling),
