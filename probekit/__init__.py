@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from probekit.errors import UserError
     from probekit.folds import grouped_folds, permute_labels
     from probekit.geometry import Geometry, cka, run_geometry
+    from probekit.judges import (
+        Ensemble,
+        GeneratedReadings,
+        Judge,
+        SentenceEncoder,
+        TrainedJudge,
+    )
     from probekit.models import Model, load_model
     from probekit.patching import Patching, run_patching
     from probekit.probes import LayerProbes, LayerRegression
@@ -103,6 +110,11 @@ _HOME = {
     "Geometry": "geometry",
     "cka": "geometry",
     "run_geometry": "geometry",
+    "Ensemble": "judges",
+    "GeneratedReadings": "judges",
+    "Judge": "judges",
+    "SentenceEncoder": "judges",
+    "TrainedJudge": "judges",
     "Model": "models",
     "load_model": "models",
     "LayerProbes": "probes",
@@ -136,12 +148,15 @@ __all__ = [
     "Design",
     "Directions",
     "Edit",
+    "Ensemble",
     "Erase",
     "Eraser",
     "Erasers",
     "Erasure",
     "Extraction",
+    "GeneratedReadings",
     "Geometry",
+    "Judge",
     "LabelLogOdds",
     "LabelLogits",
     "LayerProbes",
@@ -155,6 +170,7 @@ __all__ = [
     "ProjectionEraser",
     "Rotated",
     "Scale",
+    "SentenceEncoder",
     "Set",
     "Site",
     "StimulusSet",
@@ -163,6 +179,7 @@ __all__ = [
     "Template",
     "TestSplitWarning",
     "Top1",
+    "TrainedJudge",
     "UserError",
     "Zero",
     "capture",

@@ -299,6 +299,11 @@ def _folder(name: str, say: Say) -> Path:
     """The local folder of a bundled name, a path or a Hub id."""
     if name in bundled.BUNDLED:
         return bundled.fetch(name, say=say)
+    if name in bundled.ENCODERS:
+        raise UserError(
+            f"{name} is a sentence encoder, with which judges read; it generates nothing and has "
+            f"no sites: give one of {', '.join(bundled.BUNDLED)}, a folder or a Hub id"
+        )
     path = Path(name).expanduser()
     if not path.exists():
         if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):

@@ -254,6 +254,31 @@ def krippendorff_alpha(
     return 1 - ratio
 
 
+def cohen_kappa(first: Ints, second: Ints, n_labels: int, weights: Floats | None = None) -> Floats:
+    """Cohen's kappa `[draw]` of two raters: 1 full agreement, 0 that of chance (Cohen 1960).
+
+    Args:
+        first, second: `[item]`, numbers of labels from 0; items that both judged.
+        n_labels: how many labels there are.
+        weights: `[draw, item]`; default one draw of ones.
+
+    Returns:
+        NaN where both raters give one and the same label throughout, or no item weighs anything.
+    """
+    weights = np.ones((1, len(first))) if weights is None else weights
+    one, other = np.eye(n_labels)[first], np.eye(n_labels)[second]
+    agreed = weighted_mean((first == second).astype(np.float64), weights)
+    total = weights.sum(1, keepdims=True)
+    shares = [
+        np.divide(weights @ rows, total, out=np.full((len(weights), n_labels), np.nan),
+                  where=total > 0)
+        for rows in (one, other)
+    ]  # fmt: skip
+    chance = (shares[0] * shares[1]).sum(1)
+    room = 1 - chance
+    return np.divide(agreed - chance, room, out=np.full(len(room), np.nan), where=room > 1e-12)
+
+
 def smallest_effect(null: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest distance from chance that would be found with this power, two-sided.
 

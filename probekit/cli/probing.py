@@ -36,7 +36,8 @@ def models() -> None:
     table = Table(box=None)
     for column in ("name", "what it is", "licence", "download", "in the cache"):
         table.add_column(column)
-    for name, model in bundled.BUNDLED.items():
+    everything: dict[str, bundled.Bundled] = {**bundled.BUNDLED, **bundled.ENCODERS}
+    for name, model in everything.items():
         there = str(bundled.folder(name)) if bundled.is_fetched(name) else "-"
         size = f"{model.download_bytes / 1e6:.0f} MB"
         table.add_row(name, model.description, model.licence, size, there)

@@ -1,1 +1,55 @@
-"""Judges of emotion in generated text: they see the text alone, never what it was made for."""
+"""Judges of emotion in generated text: they see the text alone, never what it was made for.
+
+    judge ──► lexicon, likelihood, pipeline, endpoint ──┐
+      └──► encoder ──► features ──► trained ──► ensemble ──► naming
+    readings ──► validation: kappa against blind readers, beside controls
+
+No judge's score is worth more than its agreement with people who read the same kind of text:
+`validate` measures that, `require` refuses a judge that lacks it, and texts that trained a judge
+are refused in its validation.
+"""
+
+from probekit.judges.encoder import SentenceEncoder
+from probekit.judges.ensemble import Ensemble
+from probekit.judges.features import Both, Embedding, Features, States
+from probekit.judges.judge import EMOTIONS, LABELS, NEUTRAL, Judge
+from probekit.judges.lexicon import LexiconJudge
+from probekit.judges.likelihood import LikelihoodJudge
+from probekit.judges.naming import JUDGES, Bench, by_name, by_names
+from probekit.judges.readings import GeneratedReadings
+from probekit.judges.trained import (
+    TRAINING_SETS,
+    Lesson,
+    SameModelWarning,
+    TrainedJudge,
+    warn_if_steered,
+)
+from probekit.judges.validation import Validation, require, validate
+
+__all__ = [
+    "EMOTIONS",
+    "JUDGES",
+    "LABELS",
+    "NEUTRAL",
+    "TRAINING_SETS",
+    "Bench",
+    "Both",
+    "Embedding",
+    "Ensemble",
+    "Features",
+    "GeneratedReadings",
+    "Judge",
+    "Lesson",
+    "LexiconJudge",
+    "LikelihoodJudge",
+    "SameModelWarning",
+    "SentenceEncoder",
+    "States",
+    "TrainedJudge",
+    "Validation",
+    "by_name",
+    "by_names",
+    "require",
+    "validate",
+    "warn_if_steered",
+]

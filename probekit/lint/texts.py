@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from probekit.runs import read_json
 from probekit.stimuli import Stimulus, StimulusSet, home
+from probekit.stimuli.lexicon import named, words
 
-WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 SHINGLE = 5
 """Words in a row that two texts must share to count as alike."""
 FEMALE = {"she", "her", "hers", "herself", "woman", "girl", "mother", "daughter", "sister", "wife"}
@@ -29,20 +29,6 @@ class Measured:
     where: tuple[str, ...] = ()
 
 
-def words(text: str) -> list[str]:
-    """The lower-case words of a text, inner apostrophes kept."""
-    return WORD.findall(text.lower())
-
-
-@cache
-def lexicon() -> dict[str, str]:
-    """Word form -> emotion (or "general"), the words on the allow-list left out."""
-    data = read_json(home() / "lexicon" / "emotion_words.json")
-    found = dict.fromkeys(data["general"], "general")
-    found |= {form: emotion for emotion, forms in data["words"].items() for form in forms}
-    return {form: kind for form, kind in found.items() if form not in set(data["allow"])}
-
-
 @cache
 def idioms() -> re.Pattern[str]:
     """One expression for all idioms and body-language phrases."""
@@ -52,14 +38,11 @@ def idioms() -> re.Pattern[str]:
 
 def keywords(stimuli: StimulusSet, allow: Sequence[str] = ()) -> Measured:
     """How many keyword-free texts hold a word of the emotion lexicon."""
-    listed, free = lexicon(), set(allow)
-
-    def hits(text: str) -> list[str]:
-        said = [word.removesuffix("'s") for word in words(text)]
-        joined = [form for form in listed if "-" in form and form in text.lower()]
-        return [word for word in (*said, *joined) if word in listed and word not in free]
-
-    leaks = {row.id: hits(row.text) for row in keyword_free(stimuli)}
+    free = set(allow)
+    leaks = {
+        row.id: [word for word in named(row.text) if word not in free]
+        for row in keyword_free(stimuli)
+    }
     found = [f"{name}: {', '.join(said)}" for name, said in leaks.items() if said]
     return Measured(float(len(found)), tuple(found))
 

@@ -1,0 +1,96 @@
+"""What a trained judge reads of a text: a sentence embedding, a model's states, or both."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probekit.activations import capture
+from probekit.errors import UserError
+from probekit.judges.encoder import SentenceEncoder
+from probekit.models import Model
+from probekit.prompts import SLOT, Template
+
+KIND, POOLING = "resid_post", "mean"
+FRAME = Template("judge", f"Someone wrote: {SLOT}")
+"""Around each text, so that even a text of one token has a token that is not the prompt's first."""
+
+
+class Features(ABC):
+    """Numbers of a text.
+
+    Attributes:
+        name: what the judge is called by.
+        key: what makes the numbers, for the cache.
+        reads_with: fingerprints of the causal models that are read.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    reads_with: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`[text, d]`."""
+
+
+class Embedding(Features):
+    """Sentence embeddings, 384 numbers."""
+
+    name = "embedding"
+
+    def __init__(self, encoder: SentenceEncoder | None = None) -> None:
+        self.encoder = encoder or SentenceEncoder()
+        self.key = ("embedding", self.encoder.fingerprint)
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encoder.encode(texts)
+
+
+class States(Features):
+    """States of a causal model at one layer (`resid_post`), their mean over a text's tokens.
+
+    Raises:
+        UserError: a layer that the model does not have.
+    """
+
+    def __init__(self, model: Model, layer: int) -> None:
+        if not 0 <= layer < model.n_layers:
+            raise UserError(f"layer {layer}: {model.name} has layers 0 to {model.n_layers - 1}")
+        self.model, self.layer = model, layer
+        self.name = f"probe({model.describe()['name']})"
+        self.reads_with = frozenset({model.fingerprint})
+        site = f"{KIND}.{layer}"
+        self.key = (
+            "states",
+            model.fingerprint,
+            str(model.dtype),
+            site,
+            POOLING,
+            str(FRAME.pattern),
+        )
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        read = capture(
+            self.model,
+            list(texts),
+            [f"{KIND}.{self.layer}"],
+            [POOLING],
+            template=FRAME,
+            truncate=True,
+        )
+        return read.layer(KIND, self.layer, POOLING)
+
+
+class Both(Features):
+    """Two kinds of features side by side; the judge standardises each number."""
+
+    def __init__(self, first: Features, second: Features) -> None:
+        self.parts = (first, second)
+        self.name = f"{first.name}+{second.name}"
+        self.key = (*first.key, *second.key)
+        self.reads_with = first.reads_with | second.reads_with
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.hstack([part.of(texts) for part in self.parts])

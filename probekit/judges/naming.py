@@ -1,0 +1,104 @@
+"""The judges that work without a network, by the names that the command line knows."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from probekit.depth import headline_layer
+from probekit.errors import unknown
+from probekit.judges.encoder import SentenceEncoder
+from probekit.judges.ensemble import Ensemble
+from probekit.judges.features import Both, Embedding, States
+from probekit.judges.judge import Judge
+from probekit.judges.lexicon import LexiconJudge
+from probekit.judges.likelihood import LikelihoodJudge
+from probekit.judges.trained import Lesson, TrainedJudge
+from probekit.models import Model, load_model
+
+JUDGES = ("lexicon", "embedding", "probe", "both", "likelihood", "ensemble")
+READER = "qwen2.5-coder-0.5b"
+"""The bundled model that judges read with: another one than the default that is steered."""
+
+
+class Bench:
+    """Makes judges by name, and what several of them share only once.
+
+    Args:
+        reader: the model that "probe", "both" and "likelihood" read with: a name for `load_model`,
+            or a loaded one.
+        lesson: what the trained ones learn from; default the shipped `TRAINING_SETS`.
+        say: receives a line whenever something is fetched.
+    """
+
+    def __init__(
+        self,
+        reader: str | Model = READER,
+        lesson: Lesson | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._reader, self._lesson, self.say = reader, lesson, say
+        self._made: dict[str, Judge] = {}
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that is read with."""
+        named = self._reader
+        return load_model(named, say=self.say) if isinstance(named, str) else named
+
+    @cached_property
+    def lesson(self) -> Lesson:
+        """What the trained judges learn from."""
+        return self._lesson or Lesson.shipped()
+
+    @cached_property
+    def _embedding(self) -> Embedding:
+        return Embedding(SentenceEncoder(say=self.say))
+
+    @cached_property
+    def _states(self) -> States:
+        return States(self.model, headline_layer(self.model.n_layers))
+
+    def judge(self, name: str) -> Judge:
+        """The judge of a name.
+
+        Raises:
+            UserError: not one of `JUDGES`.
+        """
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Judge:
+        match name:
+            case "lexicon":
+                return LexiconJudge()
+            case "embedding":
+                return TrainedJudge(self._embedding, self.lesson)
+            case "probe":
+                return TrainedJudge(self._states, self.lesson)
+            case "both":
+                return TrainedJudge(Both(self._embedding, self._states), self.lesson)
+            case "likelihood":
+                return LikelihoodJudge(self.model)
+            case "ensemble":
+                return Ensemble([self.judge("embedding"), self.judge("probe")])
+            case _:
+                raise unknown("judge", name, JUDGES)
+
+
+def by_name(
+    name: str, reader: str | Model = READER, say: Callable[[str], None] = lambda _: None
+) -> Judge:
+    """One judge; see `Bench`, which shares what several need.
+
+    Raises:
+        UserError: not one of `JUDGES`.
+    """
+    return Bench(reader, say=say).judge(name)
+
+
+def by_names(
+    names: Sequence[str], reader: str | Model = READER, say: Callable[[str], None] = lambda _: None
+) -> list[Judge]:
+    """Several judges, in their order."""
+    bench = Bench(reader, say=say)
+    return [bench.judge(name) for name in names]

