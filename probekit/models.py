@@ -234,7 +234,7 @@ def load_model(
     if dtype != "auto" and dtype not in DTYPES:
         raise unknown("dtype", dtype, ["auto", *DTYPES])
     target = _device(device)
-    folder = _folder(name, say)
+    folder = model_folder(name, say)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except ValueError as error:
@@ -295,8 +295,12 @@ def _device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _folder(name: str, say: Say) -> Path:
-    """The local folder of a bundled name, a path or a Hub id."""
+def model_folder(name: str, say: Say) -> Path:
+    """The local folder of a bundled name, a path or a Hub id; it holds safetensors and a config.
+
+    Raises:
+        UserError: no such model, no network, or weights in another format.
+    """
     if name in bundled.BUNDLED:
         return bundled.fetch(name, say=say)
     if name in bundled.ENCODERS:

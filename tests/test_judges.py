@@ -432,3 +432,258 @@ def test_the_encoder_gives_what_its_makers_publish():
     assert found[0] @ found[1] == pytest.approx(0.7553, abs=1e-3)
     assert found[0] @ found[2] == pytest.approx(-0.105, abs=1e-2)
     assert np.allclose(found, np.vstack([encoder.encode([text]) for text in said]), atol=1e-5)
+
+
+# A text classifier
+
+
+def a_classifier(folder, names, problem="single_label_classification"):
+    """A tiny random classifier with these labels, saved as a Hugging Face folder."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "grief"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, num_labels=len(names), problem_type=problem,
+        id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)},
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def test_a_classifier_s_labels_are_mapped_and_its_mass_is_kept(tmp_path):
+    from probekit.judges import PipelineJudge
+
+    folder = a_classifier(tmp_path / "ekman", ["joy", "sadness", "grief", "love"])
+    with pytest.raises(UserError, match="without a counterpart here: love; count them as neutral"):
+        PipelineJudge(folder)
+    judge = PipelineJudge(folder, unmapped="neutral")
+    found = judge.probabilities(["rain", "grief rain", ""])
+    assert np.allclose(found[:2].sum(1), 1)
+    assert np.isnan(found[2]).all()
+    given = {LABELS[i] for i in np.flatnonzero(found[0])}
+    assert given == {"ecstasy", "grief", "neutral"}  # sadness and grief are one
+    assert any("counted as neutral: love" in note for note in judge.notes)
+
+
+def test_a_model_that_is_no_classifier_of_emotions_is_refused(tmp_path):
+    from probekit.judges import PipelineJudge
+
+    with pytest.raises(UserError, match="labels LABEL_0, LABEL_1, none of which"):
+        PipelineJudge(a_classifier(tmp_path / "odd", ["LABEL_0", "LABEL_1"]))
+    with pytest.raises(UserError, match="unknown model"):
+        PipelineJudge(tmp_path / "nothing")
+
+
+# An endpoint, a real server on this machine
+
+
+class Server:
+    """Answers with the queued (status, body) pairs, then with what the text names."""
+
+    def __init__(self):
+        import threading
+        from http.server import BaseHTTPRequestHandler, HTTPServer
+
+        self.queue, self.requests = [], []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                import json
+
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.requests.append((dict(self.headers), body))
+                text = body["messages"][1]["content"]
+                named = next((label for label in LABELS if label in text), "neutral")
+                good = '{"choices": [{"message": {"content": "{\\"emotion\\": \\"%s\\"}"}}]}'
+                status, said = outer.queue.pop(0) if outer.queue else (200, good % named)
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", outer.url + "/elsewhere")
+                if status == 429:
+                    self.send_header("Retry-After", "7")
+                self.end_headers()
+                self.wfile.write(said.encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server():
+    found = Server()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def an_endpoint(server, **options):
+    from probekit.judges import EndpointJudge
+
+    waits, said = [], []
+    judge = EndpointJudge(
+        server.url, "m", allow_network=True, sleep=waits.append, say=said.append,
+        per_minute=6e7, **options,
+    )  # fmt: skip
+    return judge, waits, said
+
+
+def test_an_endpoint_needs_leave_and_says_where_texts_go(server, monkeypatch):
+    from probekit.judges import EndpointJudge
+
+    with pytest.raises(UserError, match="is sent every text"):
+        EndpointJudge(server.url, "m")
+    monkeypatch.setenv("PROBEKIT_JUDGE_KEY", "secret-key")
+    judge, _, said = an_endpoint(server)
+    assert judge.judge(["so much grief", "", "rain"]) == ["grief", "", "neutral"]
+    assert said == [f"texts are sent to {server.url}/chat/completions (model m), one at a time"]
+    headers, body = server.requests[0]
+    assert headers["Authorization"] == "Bearer secret-key"
+    assert body["temperature"] == 0
+    assert len(server.requests) == 2  # nothing is sent of a text without a word
+    from probekit.runs import cache_home
+
+    kept = [path.read_text() for path in cache_home().rglob("*.json")]
+    assert len(kept) == 2
+    assert not any("secret-key" in text or "so much" in text for text in kept)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ftp://host/v1", "give an address"),
+        ("https://me:word@host/v1", "holds a password"),
+        ("http://host/v1", "readable for all"),
+    ],
+)
+def test_an_address_that_would_tell_the_key_is_refused(url, says, monkeypatch):
+    from probekit.judges import EndpointJudge
+
+    monkeypatch.setenv("PROBEKIT_JUDGE_KEY", "k")
+    with pytest.raises(UserError, match=says):
+        EndpointJudge(url, "m", allow_network=True)
+
+
+def test_what_passes_is_tried_again_and_the_rate_is_kept(server):
+    server.queue = [(429, "slow down"), (503, "")]
+    judge, waits, _ = an_endpoint(server)
+    assert judge.judge(["terror"]) == ["terror"]
+    assert [wait for wait in waits if wait > 0.1] == [7, 2]  # as asked, then the second back-off
+    slow, waits, _ = an_endpoint(server)
+    slow._pause, slow._clock = 30.0, lambda: 100.0
+    slow.judge(["rage", "grief"])
+    assert waits == [30.0]
+
+
+def test_a_server_that_fails_for_good_leaves_what_is_finished(server):
+    judge, waits, _ = an_endpoint(server, tries=3)
+    judge.judge(["grief"])
+    server.queue = [(500, "")] * 3
+    says = "answers HTTP 500, 3 times in a row: 1 of 3 texts are judged and kept"
+    with pytest.raises(UserError, match=says):
+        judge.judge(["grief", "rage", "terror"])
+    assert [wait for wait in waits if wait > 0.1] == [1, 2]
+    sent = len(server.requests)
+    again, _, _ = an_endpoint(server)
+    assert again.judge(["grief", "rage", "terror"]) == ["grief", "rage", "terror"]
+    assert len(server.requests) == sent + 2  # the first is not asked again
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "HTTP 401"), (302, "HTTP 302")])
+def test_a_refusal_or_a_redirect_ends_it_at_once(server, status, says):
+    server.queue = [(status, "no")]
+    judge, _, _ = an_endpoint(server)
+    with pytest.raises(UserError, match=says):
+        judge.judge(["rage"])
+    assert len(server.requests) == 1
+
+
+def test_nobody_at_the_address_is_one_line(server):
+    server.server.shutdown()
+    server.server.server_close()
+    judge, _, _ = an_endpoint(server, tries=2)
+    with pytest.raises(UserError, match="cannot be reached .* 0 of 1 texts"):
+        judge.judge(["rage"])
+
+
+@pytest.mark.parametrize("garbage", ["<html>", '{"choices": []}', '{"choices": [{"message": {"content": "{\\"emotion\\": \\"fury\\"}"}}]}'])  # fmt: skip
+def test_an_answer_that_names_no_label_is_missing_and_asked_again(server, garbage):
+    server.queue = [(200, garbage)]
+    judge, _, said = an_endpoint(server)
+    assert judge.judge(["rage", "grief"]) == ["", "grief"]
+    assert said[-1] == "1 of 2 answers name none of the labels: missing"
+    assert judge.judge(["rage"]) == ["rage"]
+
+
+# Label likelihood, and the command
+
+
+def test_likelihood_takes_off_what_is_said_of_no_text(one_thread):
+    from families import build
+
+    from probekit.judges.likelihood import EMPTY, LikelihoodJudge
+    from probekit.prompts import SLOT, Template
+
+    model = build("llama")
+    judge = LikelihoodJudge(model, Template("short", f"{SLOT}:"))
+    found = judge.probabilities(["rain fell", "she smiled", ""])
+    assert np.allclose(found[:2].sum(1), 1)
+    assert np.isnan(found[2]).all()
+    assert abs(found[0] - found[1]).max() > 1e-4
+    # Over the texts that say nothing, no label stands out: their mean score is zero.
+    scores = np.log(np.stack([judge.probabilities([text])[0] for text in EMPTY]))
+    centred = (scores - scores.mean(1, keepdims=True)).mean(0)
+    assert centred == pytest.approx(np.zeros(9), abs=1e-4)
+    assert judge.reads_with == {model.fingerprint}
+
+
+def test_the_command_validates_judges_and_refuses_one_that_is_no_good(tmp_path, capsys):
+    from probekit.cli import run
+
+    generated(tmp_path / "r")
+    folder = str(tmp_path / "r")
+    assert run(["judge", "--validate", "--judge", "lexicon", "--readings", folder]) == 0
+    shown = capsys.readouterr().out
+    assert "readers a and b" in shown
+    assert "40 texts of 10 prompts" in shown
+    table = tmp_path / "t.csv"
+    asked = ["judge", "so much grief", " ", "--judge", "lexicon", "--readings", folder]
+    assert run([*asked, "--out", str(table)]) == 0
+    assert "grief" in capsys.readouterr().out
+    rows = list(csv.DictReader(table.open()))
+    assert [row["label"] for row in rows] == ["grief", ""]
+    assert float(rows[0]["kappa"]) > 0.4
+    assert rows[1]["rage"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no text"),
+        (["a", "--file", "b"], "both texts and --file"),
+        (["a", "--judge", "oracle"], "unknown judge"),
+        (["a", "--endpoint", "https://h/v1"], "--allow-network"),
+        (["a", "--pipeline", "nothing-here"], "unknown model"),
+        (["a", "--unmapped", "guess", "--judge", "lexicon"], "--unmapped"),
+        (["--validate", "--half", "third", "--judge", "lexicon", "--readings", "R"], "half"),
+    ],
+)
+def test_the_command_refuses_bad_input_in_one_line(arguments, says, tmp_path, capsys):
+    from probekit.cli import run
+
+    generated(tmp_path / "r")
+    given = [str(tmp_path / "r") if word == "R" else word for word in arguments]
+    assert run(["judge", *given]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.strip().splitlines()) == 1

@@ -12,6 +12,7 @@ from probekit.cli import (  # noqa: F401 - registers the commands
     directions,
     erasure,
     geometry,
+    judge,
     probing,
     read,
     stimuli,

@@ -10,12 +10,14 @@ are refused in its validation.
 """
 
 from probekit.judges.encoder import SentenceEncoder
+from probekit.judges.endpoint import EndpointJudge
 from probekit.judges.ensemble import Ensemble
 from probekit.judges.features import Both, Embedding, Features, States
 from probekit.judges.judge import EMOTIONS, LABELS, NEUTRAL, Judge
 from probekit.judges.lexicon import LexiconJudge
 from probekit.judges.likelihood import LikelihoodJudge
 from probekit.judges.naming import JUDGES, Bench, by_name, by_names
+from probekit.judges.pipeline import PipelineJudge
 from probekit.judges.readings import GeneratedReadings
 from probekit.judges.trained import (
     TRAINING_SETS,
@@ -24,10 +26,18 @@ from probekit.judges.trained import (
     TrainedJudge,
     warn_if_steered,
 )
-from probekit.judges.validation import Validation, require, validate
+from probekit.judges.validation import (
+    ENOUGH,
+    Validation,
+    kept_kappa,
+    require,
+    require_kappa,
+    validate,
+)
 
 __all__ = [
     "EMOTIONS",
+    "ENOUGH",
     "JUDGES",
     "LABELS",
     "NEUTRAL",
@@ -35,6 +45,7 @@ __all__ = [
     "Bench",
     "Both",
     "Embedding",
+    "EndpointJudge",
     "Ensemble",
     "Features",
     "GeneratedReadings",
@@ -42,6 +53,7 @@ __all__ = [
     "Lesson",
     "LexiconJudge",
     "LikelihoodJudge",
+    "PipelineJudge",
     "SameModelWarning",
     "SentenceEncoder",
     "States",
@@ -49,7 +61,9 @@ __all__ = [
     "Validation",
     "by_name",
     "by_names",
+    "kept_kappa",
     "require",
+    "require_kappa",
     "validate",
     "warn_if_steered",
 ]

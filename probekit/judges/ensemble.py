@@ -25,6 +25,8 @@ class Ensemble(Judge):
         self.labels = judges[0].labels
         self.trained_on = frozenset().union(*(judge.trained_on for judge in judges))
         self.reads_with = frozenset().union(*(judge.reads_with for judge in judges))
+        if all(judge.identity for judge in judges):
+            self.identity = ("mean", *(part for judge in judges for part in judge.identity))
         self.notes = tuple(dict.fromkeys(note for judge in judges for note in judge.notes))
 
     def read(self, texts: Sequence[str]) -> Floats:

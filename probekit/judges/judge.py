@@ -35,6 +35,7 @@ class Judge(ABC):
         trained_on: SHA-256 of each text that trained it; such texts say nothing of its quality.
         reads_with: fingerprints of the models whose states it reads. A judge that reads with the
             model that is steered may see the steering itself and not the text.
+        identity: what makes its answers, for caches; empty where that is not known.
         notes: what a reader of its figures should know.
     """
 
@@ -42,13 +43,15 @@ class Judge(ABC):
     labels: tuple[str, ...] = LABELS
     trained_on: frozenset[str] = frozenset()
     reads_with: frozenset[str] = frozenset()
+    identity: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """Probabilities `[text, label]`; rows sum to one.
 
         A text without a word (white space alone) has no emotion that could be read, not even
-        none: its row is NaN, and figures count it as missing.
+        none: its row is NaN, and figures count it as missing. So is the row of a text to which a
+        judge gave no answer that can be read.
 
         Raises:
             UserError: one string instead of several, or something that is no text.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probekit.judges.judge import EMOTIONS, LABELS, NEUTRAL, Floats, Judge
+from probekit.runs import digest
 from probekit.stimuli.lexicon import lexicon, named
 
 
@@ -18,6 +19,9 @@ class LexiconJudge(Judge):
     """
 
     name = "lexicon"
+
+    def __init__(self) -> None:
+        self.identity = ("lexicon", digest(lexicon()))
 
     def read(self, texts: Sequence[str]) -> Floats:
         listed = lexicon()

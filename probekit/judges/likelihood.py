@@ -38,6 +38,7 @@ class LikelihoodJudge(Judge):
         self.model, self.question = model, question
         self.name = f"likelihood({model.describe()['name']})"
         self.reads_with = frozenset({model.fingerprint})
+        self.identity = ("likelihood", model.fingerprint, str(model.dtype), str(question.pattern))
         self.labels_read = LabelLogits(model, LABELS)
         self._habit = self._scores(EMPTY).mean(0)
 

@@ -121,7 +121,8 @@ class TrainedJudge(Judge):
             "folds": FOLDS,
             "seed": seed,
         }
-        path = runs.cache_home() / "judges" / f"{runs.digest(key)[:24]}.safetensors"
+        self.identity = (runs.digest(key),)
+        path = runs.cache_home() / "judges" / f"{self.identity[0][:24]}.safetensors"
         if not path.exists():
             arrays, facts = _fit(features.of(self.lesson.texts), self.lesson, grid, seed)
             with runs.atomic_write(path) as temporary:

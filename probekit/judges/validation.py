@@ -8,16 +8,18 @@
    lexicon judge is validated like any other, and belongs in the same table.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probekit import stats
+from probekit import runs, stats
 from probekit.errors import UserError
 from probekit.judges.judge import Floats, Judge, best, text_key
 from probekit.judges.readings import CHOICES, GeneratedReadings
+from probekit.runs import digest
 from probekit.stats import Estimate
 
 ENOUGH = 0.4
@@ -146,19 +148,42 @@ def validate(
 
 
 def require(validation: Validation, *, forced: bool = False) -> Estimate:
-    """The kappa that must stand beside every score of a judge.
+    """The kappa that must stand beside every score of a judge; see `require_kappa`."""
+    return require_kappa(validation.judge, validation.kappa, forced=forced)
+
+
+def require_kappa(judge: str, kappa: Estimate, *, forced: bool = False) -> Estimate:
+    """The kappa again.
 
     Raises:
         UserError: it is below `ENOUGH` (or undefined) and is not forced.
     """
-    kappa = validation.kappa
     if not forced and not kappa.value >= ENOUGH:
         raise UserError(
-            f"the judge {validation.judge} agrees with blind readers by kappa {kappa.value:.2f} "
+            f"the judge {judge} agrees with blind readers by kappa {kappa.value:.2f} "
             f"[{kappa.low:.2f}, {kappa.high:.2f}], below {ENOUGH:g}: its scores would say little; "
             "take another judge, or force it (--force)"
         )
     return kappa
+
+
+def kept_kappa(judge: Judge, readings: GeneratedReadings) -> Estimate:
+    """The kappa of `validate`, kept in the user's cache for a judge whose identity is known."""
+
+    def measure() -> list[float]:
+        kappa = validate(judge, readings).kappa
+        return [kappa.value, kappa.low, kappa.high]
+
+    if not judge.identity:
+        return Estimate(*measure())
+    key = {
+        "kappa": 1,
+        "judge": list(judge.identity),
+        "texts": digest([[text.id, text.text, text.prompt] for text in readings.texts]),
+        "readings": digest([[r.id, r.round, r.reader, r.emotion] for r in readings.readings]),
+    }
+    found = runs.stage(runs.cache_home() / "judges", key, measure)
+    return Estimate(*(math.nan if value is None else value for value in found))
 
 
 def _refuse_trained(judge: Judge, readings: GeneratedReadings) -> None:

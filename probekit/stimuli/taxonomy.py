@@ -81,6 +81,11 @@ class Taxonomy:
             raise UserError(f"the map {key} has nothing for {label!r}: leave such rows out")
         return maps[key][label]
 
+    def back(self, other: str, label: str) -> tuple[str, ...]:
+        """Labels of this taxonomy whose nearest label in another one is `label`; often none."""
+        there = _maps().get(f"{self.name}->{other}", {})
+        return tuple(own for own in self.labels if there.get(own) == label)
+
 
 def outside(label: str, accepted: Iterable[str], where: str) -> UserError:
     """The error for a label that is not one of those in use; names the nearest."""
