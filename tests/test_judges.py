@@ -612,11 +612,14 @@ def test_nobody_at_the_address_is_one_line(server):
     server.server.shutdown()
     server.server.server_close()
     judge, _, _ = an_endpoint(server, tries=2)
-    with pytest.raises(UserError, match="cannot be reached .* 0 of 1 texts"):
+    with pytest.raises(UserError, match=r"cannot be reached .* 0 of 1 texts"):
         judge.judge(["rage"])
 
 
-@pytest.mark.parametrize("garbage", ["<html>", '{"choices": []}', '{"choices": [{"message": {"content": "{\\"emotion\\": \\"fury\\"}"}}]}'])  # fmt: skip
+FURY = '{"choices": [{"message": {"content": "{\\"emotion\\": \\"fury\\"}"}}]}'
+
+
+@pytest.mark.parametrize("garbage", ["<html>", '{"choices": []}', FURY])
 def test_an_answer_that_names_no_label_is_missing_and_asked_again(server, garbage):
     server.queue = [(200, garbage)]
     judge, _, said = an_endpoint(server)
@@ -687,3 +690,41 @@ def test_the_command_refuses_bad_input_in_one_line(arguments, says, tmp_path, ca
     said = capsys.readouterr().err
     assert says in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_real_judges_tell_plain_expressions_apart():
+    said = {
+        "rage": "How dare you! I am so angry that I could smash every window in this house!",
+        "grief": "My daughter died in the spring. I still set a plate for her, and then I weep.",
+    }
+    judge = judges.by_name("embedding", say=print)
+    found = judge.probabilities(list(said.values()))
+    rage, grief = found[:, LABELS.index("rage")], found[:, LABELS.index("grief")]
+    assert rage[0] / grief[0] > rage[1] / grief[1]
+    assert judge.learned["kappa"] > 0.1
+
+
+@pytest.mark.slow
+def test_likelihood_is_that_of_whole_runs_of_a_real_model():
+    import torch
+
+    from probekit.judges.likelihood import EMPTY, QUESTION
+
+    judge = judges.by_name("likelihood", "smollm2-135m", print)
+    model = judge.model
+
+    def log_probability(text, label):
+        before = model.tokenizer(QUESTION.render(text, model.tokenizer)[0])["input_ids"]
+        after = model.tokenizer(" " + label, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = model.hf(torch.tensor([before + after])).logits[0].log_softmax(-1)
+        places = range(len(before) - 1, len(before) + len(after) - 1)
+        return sum(float(logits[at, token]) for at, token in zip(places, after, strict=True))
+
+    text = "My daughter died in the spring."
+    scores = np.array([[log_probability(t, label) for label in LABELS] for t in (text, *EMPTY)])
+    expected = scores[0] - scores[1:].mean(0)
+    expected = np.exp(expected - expected.max())
+    found = judge.probabilities([text])[0]
+    assert found == pytest.approx(expected / expected.sum(), abs=1e-3)

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -113,11 +113,8 @@ def _judges(
     made: list[Judge] = []
     # What can be refused is, before anything that takes long.
     if endpoint:
-        made.append(
-            EndpointJudge(
-                endpoint, endpoint_model, allow_network=allow_network, per_minute=per_minute, say=say
-            )
-        )  # fmt: skip
+        allow: dict[str, Any] = {"allow_network": allow_network, "per_minute": per_minute}
+        made.append(EndpointJudge(endpoint, endpoint_model, say=say, **allow))
     if pipeline:
         unmapped = "neutral" if as_neutral else "refuse"
         made.append(PipelineJudge(pipeline, unmapped=unmapped, say=say))

@@ -27,9 +27,9 @@ from probekit.judges.judge import LABELS, NEUTRAL, Floats, Judge
 KEY = "PROBEKIT_JUDGE_KEY"
 """The environment variable that holds the key; it is sent to the endpoint and written nowhere."""
 PROMPT = (
-    "You are given one text. Decide which one emotion it expresses, by its words alone. The choices "
-    f"are: {', '.join(LABELS[:-1])}, or {NEUTRAL} if it expresses none of them. Answer with JSON "
-    'only, such as {"emotion": "' + NEUTRAL + '"}.'
+    "You are given one text. Decide which one emotion it expresses, by its words alone. The "
+    f"choices are: {', '.join(LABELS[:-1])}, or {NEUTRAL} if it expresses none of them. "
+    'Answer with JSON only, such as {"emotion": "' + NEUTRAL + '"}.'
 )
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 """Answers of a server that may be different a moment later."""

@@ -74,9 +74,10 @@ class Judge(ABC):
 
 def best(probabilities: Floats, labels: Sequence[str] = LABELS) -> list[str]:
     """The most probable label of each row `[text, label]` (of equals the first), "" for NaN."""
-    missing = np.isnan(probabilities).any(1)
-    place = np.where(missing[:, None], 0.0, probabilities).argmax(1)
-    return ["" if gone else labels[at] for gone, at in zip(missing, place, strict=True)]
+    missing = np.any(np.isnan(probabilities), axis=1, keepdims=True)
+    places = np.argmax(np.where(missing, 0.0, probabilities), axis=1).tolist()
+    gone = missing[:, 0].tolist()
+    return ["" if none else labels[place] for none, place in zip(gone, places, strict=True)]
 
 
 def checked(texts: Sequence[Any]) -> list[str]:
