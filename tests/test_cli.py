@@ -43,7 +43,7 @@ def test_help_names_every_command(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
     names = ("models", "fetch", "probe", "capture", "patch", "ablate", "directions", "export")
-    names += ("read", "geometry", "erase", "lint", "annotate")
+    names += ("read", "geometry", "erase", "lint", "annotate", "judge")
     assert all(name in shown for name in names)
 
 
