@@ -17,6 +17,7 @@ from probekit.stimuli import (
     Reading,
     Stimulus,
     StimulusSet,
+    lexicon,
     read_datasheet,
     read_readings,
     shipped,
@@ -159,7 +160,7 @@ def test_vignettes():
     for part in ("dev", "test"):
         inside = [rows[0] for rows in scenarios if rows[0].split == part]
         assert Counter((row.emotion, row.domain) for row in inside) == dict.fromkeys(kinds, 2)
-    listed = texts.lexicon()
+    listed = lexicon()
     for rows in scenarios:
         free, rich, neutral = rows
         assert [row.arm for row in rows] == ["keyword_free", "keyword_rich", "neutral"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from probekit.judges.judge import EMOTIONS, LABELS, NEUTRAL, Floats, Judge
 from probekit.runs import digest
-from probekit.stimuli.lexicon import lexicon, named
+from probekit.stimuli import emotion_words, lexicon
 
 
 class LexiconJudge(Judge):
@@ -28,7 +28,7 @@ class LexiconJudge(Judge):
         counts = np.full((len(texts), len(LABELS)), 1 / len(LABELS))
         counts[:, LABELS.index(NEUTRAL)] = 1
         for row, text in enumerate(texts):
-            for emotion, count in Counter(listed[form] for form in named(text)).items():
+            for emotion, count in Counter(listed[form] for form in emotion_words(text)).items():
                 if emotion in EMOTIONS:
                     counts[row, LABELS.index(emotion)] += count
         return counts / counts.sum(1, keepdims=True)

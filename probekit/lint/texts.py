@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.runs import read_json
-from probekit.stimuli import Stimulus, StimulusSet, home
-from probekit.stimuli.lexicon import named, words
+from probekit.stimuli import Stimulus, StimulusSet, emotion_words, home, words
 
 SHINGLE = 5
 """Words in a row that two texts must share to count as alike."""
@@ -39,10 +38,7 @@ def idioms() -> re.Pattern[str]:
 def keywords(stimuli: StimulusSet, allow: Sequence[str] = ()) -> Measured:
     """How many keyword-free texts hold a word of the emotion lexicon."""
     free = set(allow)
-    leaks = {
-        row.id: [word for word in named(row.text) if word not in free]
-        for row in keyword_free(stimuli)
-    }
+    leaks = {row.id: list(emotion_words(row.text, free)) for row in keyword_free(stimuli)}
     found = [f"{name}: {', '.join(said)}" for name, said in leaks.items() if said]
     return Measured(float(len(found)), tuple(found))
 

@@ -1,1 +1,30 @@
-"""Scorecard: what methods of making a model express an emotion achieve, and what they cost."""
+"""Scorecard: what methods of making a model express an emotion achieve, and what they cost.
+
+1. Of each text: `fluency` (perplexity given the plain prompt), `repetition`, `coherence` (the rule
+   that calls a text incoherent, and its test against readers), `relevance`, `words`.
+2. Of the model while it is steered: `side_effects` (next tokens of neutral texts, a small quiz,
+   refusals).
+3. `scores` brings them together with a judge's probabilities; `cells` computes every figure on
+   shared draws of prompts; `table` and `curves` turn them into the rows of `results.csv`.
+
+A miss is a wrong emotion *or* an incoherent text. Chance is what plain texts are judged to be.
+"""
+
+from probekit.scorecard.cells import Board
+from probekit.scorecard.coherence import Agreement, Rule, validate
+from probekit.scorecard.fluency import reply_nats
+from probekit.scorecard.scores import Scores, score
+from probekit.scorecard.side_effects import quiz, refuses, side_effects
+
+__all__ = [
+    "Agreement",
+    "Board",
+    "Rule",
+    "Scores",
+    "quiz",
+    "refuses",
+    "reply_nats",
+    "score",
+    "side_effects",
+    "validate",
+]

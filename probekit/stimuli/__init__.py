@@ -17,6 +17,7 @@ from probekit.stimuli.schemas import SHARES
 from probekit.stimuli.sets import StimulusSet, TestSplitWarning
 from probekit.stimuli.structure import check_pairs, check_quads, check_triplets
 from probekit.stimuli.taxonomy import TAXONOMIES, Taxonomy, affect_norms
+from probekit.stimuli.wording import emotion_words, lexicon, words
 
 __all__ = [
     "ARMS",
@@ -31,12 +32,15 @@ __all__ = [
     "check_pairs",
     "check_quads",
     "check_triplets",
+    "emotion_words",
     "home",
+    "lexicon",
     "locate",
     "read_datasheet",
     "read_readings",
     "shipped",
     "stream_rows",
     "stream_texts",
+    "words",
     "write_readings",
 ]

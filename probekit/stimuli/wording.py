@@ -1,6 +1,7 @@
-"""Words that name an emotion, as shipped in `stimuli/lexicon`; and what a word of a text is."""
+"""Words of a text, and which of them name an emotion (`stimuli/lexicon/emotion_words.json`)."""
 
 import re
+from collections.abc import Collection, Iterator
 from functools import cache
 
 from probekit.runs import read_json
@@ -23,9 +24,13 @@ def lexicon() -> dict[str, str]:
     return {form: kind for form, kind in found.items() if form not in set(data["allow"])}
 
 
-def named(text: str) -> list[str]:
-    """The forms of `lexicon` that stand in a text, one entry each time."""
-    listed = lexicon()
+def emotion_words(text: str, allow: Collection[str] = ()) -> Iterator[str]:
+    """Forms of the lexicon that stand in a text, but those in `allow`; a form for each time."""
     said = [word.removesuffix("'s") for word in words(text)]
-    joined = [form for form in listed if "-" in form and form in text.lower()]
-    return [word for word in (*said, *joined) if word in listed]
+    joined = [form for form in _hyphened() if form in text.lower()]
+    return (word for word in (*said, *joined) if word in lexicon() and word not in allow)
+
+
+@cache
+def _hyphened() -> tuple[str, ...]:
+    return tuple(form for form in lexicon() if "-" in form)
