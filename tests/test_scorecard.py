@@ -6,6 +6,7 @@ import torch
 from families import build
 
 from probekit import Add, Edit, UserError, load_model
+from probekit.edits import Response
 from probekit.models import Model
 from probekit.scorecard import coherence, curves, fluency, likelihood, relevance, side_effects
 from probekit.scorecard import repetition as repeats
@@ -13,7 +14,7 @@ from probekit.scorecard.cells import Board, weighted_median
 from probekit.scorecard.scores import score
 from probekit.scorecard.table import rows
 from probekit.scorecard.words import names_any, names_target
-from probekit.steering import Sample
+from probekit.steering import Sample, Scale, Steering
 
 LABELS = ("grief", "rage", "neutral")
 PROMPTS = tuple(f"p{n}" for n in range(8))
@@ -314,6 +315,25 @@ def test_an_edit_of_nothing_has_no_side_effect_and_one_of_much_has(tiny):
     assert likelihood.next_token_kl(tiny, texts, much, tokens=1) == pytest.approx(drift, rel=1e-3)
 
 
+def test_a_steering_acts_on_what_follows_the_prompt(tiny):
+    ones = np.ones(tiny.d_model, np.float32) / np.sqrt(tiny.d_model)
+    scale = Scale(tiny.fingerprint, "resid_post", np.ones(3), np.zeros((3, tiny.d_model)))
+    steering = Steering({1: ones}, scale, 2.0)
+    (prompt,), ids = tiny.encode(["the roof"]), [[70, 80, 90], [75]]
+    plain = likelihood.continuation_nats(tiny, [prompt] * 2, ids)
+    steered = likelihood.continuation_nats(tiny, [prompt] * 2, ids, steering)
+    assert all((abs(a - b) > 1e-4).all() for a, b in zip(plain, steered, strict=True))
+    whole = [Edit("resid_post.1", "all", Add(2 * torch.from_numpy(ones)))]
+    everywhere = likelihood.continuation_nats(tiny, [prompt] * 2, ids, whole)
+    assert not np.allclose(everywhere[0], steered[0], atol=1e-4)
+    only = [Edit("resid_post.1", Response(), Add(2 * torch.from_numpy(ones)))]
+    again = likelihood.continuation_nats(tiny, [prompt] * 2, ids, only)
+    assert again[0] == pytest.approx(steered[0], abs=1e-6)
+    idle = likelihood.continuation_nats(tiny, [prompt] * 2, ids, steering.at(0.0))
+    assert idle[0] == pytest.approx(plain[0])
+    assert (likelihood.next_token_kl(tiny, list(ASKED), steering) > 1e-4).all()
+
+
 def test_items_of_the_quiz_are_forty_with_four_options():
     items = side_effects.quiz_items()
     assert len(items) == 40
@@ -354,7 +374,9 @@ def test_real_weights_know_facts_and_a_push_costs_them():
     assert known.mean() > 0.5
     push = torch.randn(model.d_model, generator=torch.Generator().manual_seed(0))
     edits = [Edit("resid_post.12", "all", Add(60 * push))]
-    given = side_effects.side_effects(model, edits, ["The bus stops here at ten."] * 2, known)
+    given = side_effects.measure_side_effects(
+        model, edits, ["The bus stops here at ten."] * 2, known
+    )
     assert found(given, metric="quiz_change")["value"] < -0.2
     assert found(given, metric="kl")["value"] > 0.5
     nats = fluency.reply_nats(

@@ -14,17 +14,17 @@ from probekit.scorecard.cells import Board
 from probekit.scorecard.coherence import Agreement, Rule, validate
 from probekit.scorecard.fluency import reply_nats
 from probekit.scorecard.scores import Scores, score
-from probekit.scorecard.side_effects import quiz, refuses, side_effects
+from probekit.scorecard.side_effects import measure_side_effects, quiz, refuses
 
 __all__ = [
     "Agreement",
     "Board",
     "Rule",
     "Scores",
+    "measure_side_effects",
     "quiz",
     "refuses",
     "reply_nats",
     "score",
-    "side_effects",
     "validate",
 ]

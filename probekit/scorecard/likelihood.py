@@ -5,6 +5,7 @@ taken through the unembedding, a bounded number at a time: a vocabulary may have
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probekit.edits import Edit
+from probekit.edits import Edit, applied
 from probekit.errors import UserError
 from probekit.head import Head
 from probekit.models import Model
 from probekit.prompts import NO_TEMPLATE, Encoded, Template
+from probekit.steering import Steering, edits_of
 
 Floats = NDArray[np.float64]
+Meanwhile = Sequence[Edit] | Steering
+"""What is done to a model while it reads: a steering, or edits of all rows alike."""
 TOKENS = 4096
 """Tokens of one forward pass, pads included."""
 LOGITS = 3e7
@@ -42,7 +46,7 @@ def continuation_nats(
     model: Model,
     prompts: Sequence[Encoded],
     continuations: Sequence[Sequence[int]],
-    edits: Sequence[Edit] = (),
+    meanwhile: Meanwhile = (),
     *,
     tokens: int = TOKENS,
     advance: Callable[[int], None] = lambda _: None,
@@ -53,7 +57,7 @@ def continuation_nats(
         model: the model.
         prompts: what stands before.
         continuations: token ids of each row; one without any gives an empty array.
-        edits: what is done to the model meanwhile; they must suit any batch (every row alike).
+        meanwhile: what is done to the model, as if it were writing the continuations.
         tokens: padded tokens of one forward pass.
         advance: told how many rows were just finished.
 
@@ -69,7 +73,7 @@ def continuation_nats(
     head, out = Head(model), [np.empty(0)] * len(joined)
     for rows in in_batches([len(each) for each in joined], tokens):
         batch = model.collate([joined[row] for row in rows])
-        with model.edited(edits):
+        with _under(model, meanwhile, [len(prompts[row]) for row in rows]):
             states = model.body(batch)
         spans = [(len(prompts[row]) - 1, len(joined[row]) - 1) for row in rows]
         seen = torch.cat([states[place, a:b] for place, (a, b) in enumerate(spans)])
@@ -87,17 +91,19 @@ def continuation_nats(
 def next_token_kl(
     model: Model,
     texts: Sequence[str],
-    edits: Sequence[Edit],
+    meanwhile: Meanwhile,
     template: Template = NO_TEMPLATE,
     *,
     tokens: int = TOKENS,
 ) -> Floats:
     """KL(unedited || edited) of the next token, mean over the text's own tokens, in nats, `[text]`.
 
+    NaN for a text without a token.
+
     Args:
         model: the model.
         texts: neutral ones, say.
-        edits: what is done to the model; they must suit any batch (every row alike).
+        meanwhile: what is done to the model, as if it were writing the texts.
         template: around each text.
         tokens: padded tokens of one forward pass.
     """
@@ -105,14 +111,23 @@ def next_token_kl(
     out = np.full(len(prompts), np.nan)
     for rows in in_batches([len(each) for each in prompts], tokens):
         batch = model.collate([prompts[row] for row in rows])
+        inside = [prompts[row].tokens_of(0, len(texts[row])) for row in rows]
         before = model.body(batch)
-        with model.edited(edits):
+        with _under(model, meanwhile, [max(1, own[0]) if own else 1 for own in inside]):
             after = model.body(batch)
-        for place, row in enumerate(rows):
-            own = prompts[row].tokens_of(0, len(texts[row]))
+        for place, (row, own) in enumerate(zip(rows, inside, strict=True)):
             if own:
                 out[row] = _kl(head, before[place, own], after[place, own]).mean()
     return out
+
+
+def _under(
+    model: Model, meanwhile: Meanwhile, lengths: Sequence[int]
+) -> AbstractContextManager[None]:
+    """The model changed as while it writes what follows prompts of these lengths."""
+    steered = isinstance(meanwhile, Steering)
+    edits = edits_of(model, [meanwhile] * len(lengths)) if steered else meanwhile
+    return applied(model, edits, lengths=lengths, beyond=True)
 
 
 def _nats(head: Head, states: Tensor, given: Tensor) -> Floats:

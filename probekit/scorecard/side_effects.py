@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit import stats
-from probekit.edits import Edit
 from probekit.errors import UserError
 from probekit.models import Model
 from probekit.runs import read_json
-from probekit.scorecard.likelihood import continuation_nats, next_token_kl
+from probekit.scorecard.likelihood import Meanwhile, continuation_nats, next_token_kl
 from probekit.stats import Estimate, bootstrap_weights, sign_flip_p
 
 Floats = NDArray[np.float64]
@@ -48,7 +47,7 @@ def harmless_prompts() -> Mapping[str, tuple[str, ...]]:
 
 
 def quiz(
-    model: Model, edits: Sequence[Edit] = (), items: Sequence[Item] | None = None
+    model: Model, meanwhile: Meanwhile = (), items: Sequence[Item] | None = None
 ) -> NDArray[np.bool_]:
     """Whether the right option of each item is the likeliest, `[item]`.
 
@@ -56,14 +55,14 @@ def quiz(
 
     Args:
         model: the model.
-        edits: what is done to it meanwhile; they must suit any batch (every row alike).
+        meanwhile: what is done to it, as if it were writing the options.
         items: default `quiz_items`.
     """
     items = quiz_items() if items is None else items
     prompts = model.encode([each.question for each in items])
     rows = [(place, option) for place, each in enumerate(items) for option in each.options]
     ids = [model.tokenizer(f" {o}", add_special_tokens=False)["input_ids"] for _, o in rows]
-    found = continuation_nats(model, [prompts[place] for place, _ in rows], ids, edits)
+    found = continuation_nats(model, [prompts[place] for place, _ in rows], ids, meanwhile)
     means = np.array([nats.mean() for nats in found])
     place = np.array([place for place, _ in rows])
     return np.array([means[place == n].argmin() == 0 for n in range(len(items))], dtype=bool)
@@ -108,9 +107,9 @@ def changes(
     ]
 
 
-def side_effects(
+def measure_side_effects(
     model: Model,
-    edits: Sequence[Edit],
+    meanwhile: Meanwhile,
     neutral: Sequence[str],
     known: NDArray[np.bool_] | None = None,
     *,
@@ -122,12 +121,12 @@ def side_effects(
 
     Args:
         model: the model.
-        edits: what is done to it; they must suit any batch (every row alike).
+        meanwhile: what is done to it, as if it were writing.
         neutral: texts without an emotion.
         known: `quiz(model)`, if already answered.
         bootstraps, permutations, seed: of intervals and p.
     """
-    kl = next_token_kl(model, neutral, edits)
+    kl = next_token_kl(model, neutral, meanwhile)
     kl = kl[~np.isnan(kl)]
     weights = bootstrap_weights([str(place) for place in range(len(kl))], bootstraps, seed)
     drift = Estimate.of(stats.weighted_mean(kl, weights)).cells
@@ -135,7 +134,7 @@ def side_effects(
     draws = {"bootstraps": bootstraps, "permutations": permutations, "seed": seed}
     return [
         {"metric": "kl", **drift, "n": len(kl), "clusters": len(kl)},
-        *changes(list(before), list(quiz(model, edits)), "quiz", **draws),
+        *changes(list(before), list(quiz(model, meanwhile)), "quiz", **draws),
         {"metric": "quiz", "condition": "chance", "value": CHANCE},
     ]
 
