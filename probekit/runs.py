@@ -49,6 +49,8 @@ COLUMNS = (
 MANIFEST, RESULTS, REPORT = "manifest.json", "results.csv", "report.html"
 COORDINATES = "coordinates.csv"
 """Where each text stands on the first principal components, in a run that has them."""
+SAMPLES = "samples.csv"
+"""Every text that was written, in a run that has some."""
 STAGES = "stages"
 
 VERSIONED = (

@@ -3,7 +3,8 @@
 1. Everything drawn is an `Estimate`: a value and its interval. A figure that is missing is `None`,
    stays a gap in the drawing, and never becomes 0; NaN is refused.
 2. `LayerCurves`, `Forest`, `TransferMatrix`, `Confusion` and `Heatmap` hold estimates and their
-   unit; `Scatter` holds items in a plane. They can be made and tested without plotly.
+   unit, and so do `Trails`; `Scatter` holds items in a plane. They can be made and tested without
+   plotly.
 3. `draw` turns one of them into a plotly figure in a `Theme`. Kinds of line differ in dash and
    marker as well as in colour; the hues are Okabe and Ito's, which stay apart in colour blindness,
    in lightnesses that have a contrast of at least 3:1 against the page.
@@ -19,6 +20,8 @@ from probekit.plots.data import (
     Points,
     Scatter,
     Series,
+    Trail,
+    Trails,
     TransferMatrix,
 )
 from probekit.plots.draw import draw
@@ -40,6 +43,8 @@ __all__ = [
     "Scatter",
     "Series",
     "Theme",
+    "Trail",
+    "Trails",
     "TransferMatrix",
     "draw",
     "number",

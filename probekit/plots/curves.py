@@ -9,8 +9,8 @@ from probekit.plots.data import LayerCurves, Series
 from probekit.plots.estimate import Estimate
 from probekit.plots.theme import Theme
 
-_DASHES = ("solid", "longdash", "dashdot", "5px,3px", "longdashdot", "2px,3px", "8px,2px,2px,2px")
-_MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
+DASHES = ("solid", "longdash", "dashdot", "5px,3px", "longdashdot", "2px,3px", "8px,2px,2px,2px")
+MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 
 
 def layer_curves(data: LayerCurves, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
@@ -30,7 +30,7 @@ def layer_curves(data: LayerCurves, theme: Theme) -> tuple[list[Any], dict[str, 
     # Bands of many curves hide one another; the interval is then read from the hover text.
     banded = len(data.series) <= 2
     for place, series in enumerate(data.series):
-        dash, marker = _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)]
+        dash, marker = DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)]
         colour = theme.series[place % len(theme.series)]
         traces += _curve(
             series, colour, series.name, dash, marker, banded=banded, signed=data.signed

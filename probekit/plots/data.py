@@ -263,7 +263,56 @@ class Scatter:
         return list(dict.fromkeys(each.marker for each in self.points))
 
 
-PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter
+@dataclass(frozen=True)
+class Trail:
+    """Estimates of one thing at several settings, in their order.
+
+    Args:
+        name: what it is, e.g. a method.
+        labels: the setting of each point, e.g. "dose 0.1".
+        x, y: an estimate for each of `labels`; a point without one of them is a gap.
+    """
+
+    name: str
+    labels: Sequence[str]
+    x: Sequence[Estimate]
+    y: Sequence[Estimate]
+
+    def __post_init__(self) -> None:
+        _same_length(f"trail {self.name!r}", labels=self.labels, x=self.x, y=self.y)
+
+
+@dataclass(frozen=True)
+class Trails:
+    """One figure against another, or against a setting, both with intervals.
+
+    Args:
+        trails: at most `HUES` of them.
+        x_unit, y_unit: what the axes count.
+        log: whether equal ratios on the horizontal axis get equal room.
+        level: a figure that is the same everywhere, e.g. chance; `None` if there is none.
+        level_name: what the legend calls it.
+        bound: a figure on the horizontal axis that is marked; `None` for none.
+    """
+
+    trails: Sequence[Trail]
+    x_unit: str
+    y_unit: str
+    log: bool = False
+    level: Estimate | None = None
+    level_name: str = "chance"
+    bound: float | None = None
+
+    def __post_init__(self) -> None:
+        _filled("trails", self.trails)
+        if len(self.trails) > HUES:
+            raise UserError(f"{len(self.trails)} trails cannot be told apart: give {HUES} or fewer")
+        low = [e.value for trail in self.trails for e in trail.x if e.value is not None]
+        if self.log and low and min(low) <= 0:
+            raise UserError(f"{self.x_unit} {min(low)} has no place on a log axis")
+
+
+PlotData = Trails | LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter
 
 
 def _filled(what: str, given: Sequence[Any]) -> None:

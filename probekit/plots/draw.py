@@ -11,12 +11,14 @@ from probekit.plots.data import (
     LayerCurves,
     PlotData,
     Scatter,
+    Trails,
     TransferMatrix,
 )
 from probekit.plots.forest import forest
 from probekit.plots.matrices import confusion, heatmap, transfer
 from probekit.plots.scatter import scatter
 from probekit.plots.theme import LIGHT, Theme
+from probekit.plots.trails import trails
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,6 +45,8 @@ def draw(data: PlotData, theme: Theme = LIGHT) -> "go.Figure":
             traces, layout = heatmap(data, theme)
         case Scatter():
             traces, layout = scatter(data, theme)
+        case Trails():
+            traces, layout = trails(data, theme)
         case _:
             kinds = [kind.__name__ for kind in get_args(PlotData)]
             raise unknown("plot data", type(data).__name__, kinds)

@@ -3,7 +3,7 @@
 1. `reading` reads any run folder. Each study has a module that makes its page's sections: `probe`
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
    `directions` (with `learned`), `erase` (with `erasing`),
-   `geometry` (with `geometry_rows`).
+   `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`).
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probekit.errors import unknown
-from probekit.report import ablate, directions, erase, geometry, patch, probe
+from probekit.report import ablate, directions, erase, geometry, patch, probe, scorecard
 from probekit.report.frame import Frame, page
 from probekit.report.markup import joined, tag
 from probekit.report.parts import Section, Table, facts
@@ -82,6 +82,12 @@ STUDIES = {
     ),
     "erase": Study(
         "erasing", "what a new probe finds after a concept is erased", erase.page, erase.short_table
+    ),
+    "scorecard": Study(
+        "scorecard",
+        "what each way of asking for an emotion achieves, and what it costs",
+        scorecard.page,
+        scorecard.short_table,
     ),
 }
 """How each study is shown."""

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from probekit.errors import UserError
 from probekit.plots import Estimate
-from probekit.runs import COLUMNS, COORDINATES, MANIFEST, RESULTS, read_json
+from probekit.runs import COLUMNS, COORDINATES, MANIFEST, RESULTS, SAMPLES, read_json
 
 NOTHING = Estimate(None)
 PLACED = ("site", "pooling", "layer", "id", "arm", "emotion", "domain", "pc1", "pc2")
 """Columns of `coordinates.csv` that are read."""
+SAMPLED = ("method", "emotion", "dose", "prompt", "asked", "judged", "incoherent", "text")
+"""Columns of `samples.csv` that are read."""
 Read = TypeVar("Read")
 
 
@@ -40,11 +42,12 @@ class Line(NamedTuple):
     q: float | None = None
     n: int | None = None
     clusters: int | None = None
+    dose: float | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What the figure is of, without its split and without the figure."""
-        return (self.set, *self[2:16])
+        return (self.set, *self[2:16], self.dose)
 
 
 class Place(NamedTuple):
@@ -62,11 +65,12 @@ class Place(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A run's manifest, lines and coordinates; `None` where it has no `coordinates.csv`."""
+    """A run's manifest and lines, its coordinates and texts; `None` where there is no such file."""
 
     manifest: dict[str, Any]
     lines: tuple[Line, ...]
     places: tuple[Place, ...] | None = None
+    samples: tuple[dict[str, str], ...] | None = None
 
     @property
     def study(self) -> str:
@@ -75,7 +79,7 @@ class Recorded(NamedTuple):
 
 
 def read_folder(folder: Path) -> Recorded:
-    """Read `manifest.json`, `results.csv` and, where there is one, `coordinates.csv` of a run.
+    """Read `manifest.json`, `results.csv` and, where there are any, coordinates and texts of a run.
 
     Raises:
         UserError: a file is missing or broken; the message names the file, and the line of a row.
@@ -87,10 +91,12 @@ def read_folder(folder: Path) -> Recorded:
     if not isinstance(manifest, dict):
         raise UserError(f"{folder / MANIFEST} is not a JSON object: run again")
     lines = tuple(_read_rows(folder / RESULTS, COLUMNS, _read_line))
-    if not (folder / COORDINATES).is_file():
-        return Recorded(manifest, lines)
-    places = tuple(_read_rows(folder / COORDINATES, PLACED, _read_place))
-    return Recorded(manifest, lines, places)
+    places = samples = None
+    if (folder / COORDINATES).is_file():
+        places = tuple(_read_rows(folder / COORDINATES, PLACED, _read_place))
+    if (folder / SAMPLES).is_file():
+        samples = tuple(_read_rows(folder / SAMPLES, SAMPLED, _read_sample))
+    return Recorded(manifest, lines, places, samples)
 
 
 def twice(line: Line) -> UserError:
@@ -120,7 +126,7 @@ def _read_line(cells: dict[str, str]) -> Line:
     def whole(name: str) -> int | None:
         return int(cells[name]) if cells[name] else None
 
-    figures = {"estimate", "layer", "k", "p", "q", "n", "clusters"}
+    figures = {"estimate", "layer", "k", "p", "q", "n", "clusters", "dose"}
     return Line(
         **{name: cells[name] for name in Line._fields if name not in figures},
         layer=whole("layer"),
@@ -130,7 +136,14 @@ def _read_line(cells: dict[str, str]) -> Line:
         q=real("q"),
         n=whole("n"),
         clusters=whole("clusters"),
+        dose=real("dose"),
     )
+
+
+def _read_sample(cells: dict[str, str]) -> dict[str, str]:
+    if None in cells.values() or None in cells:
+        raise ValueError("the line has too few or too many cells")
+    return dict(cells)
 
 
 def _read_place(cells: dict[str, str]) -> Place:

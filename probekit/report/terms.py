@@ -392,3 +392,60 @@ ERASURE = (
         "over layers.",
     ),
 )
+
+SCORECARD = (
+    (
+        "Target accuracy",
+        "the share of texts that the judge calls the emotion they were made for and that the rule "
+        "does not call incoherent. A miss is a wrong emotion, no emotion, or an incoherent text.",
+    ),
+    (
+        "Chance",
+        "the share of plain texts, written without any method, that are judged as that emotion.",
+    ),
+    (
+        "Random directions",
+        "the control of steering: directions of the same lengths at the same layers, drawn at "
+        "random. What they reach, any push of that size reaches.",
+    ),
+    (
+        "Dose",
+        "the length of what is added over the median length of the model’s states at that layer.",
+    ),
+    (
+        "Perplexity ratio",
+        "perplexity of a reply given its plain prompt, over that of the plain reply to the same "
+        "prompt; the median over prompts. What a method told the model is left out.",
+    ),
+    (
+        "Equal fluency",
+        "methods are compared where their median perplexity ratio reaches one bound, accuracy "
+        "interpolated between doses; one that never reaches it stands at its largest dose, one "
+        "without a dose at its own ratio, and one that starts beyond it has no figure.",
+    ),
+    (
+        "Incoherent",
+        "empty, in loops, of few different word pairs, or of a perplexity under another model "
+        "beyond a bound. The bounds are in the manifest.",
+    ),
+    (
+        "On the front",
+        "the share of draws of prompts in which no other method and dose is both as accurate and "
+        "as fluent, and better in one.",
+    ),
+    (
+        "Relevance",
+        "cosine of the embeddings of reply and prompt, less the mean cosine with other prompts.",
+    ),
+    (
+        "KL and quiz",
+        "how far the next tokens of neutral texts move, in nats; and forty questions of common "
+        "knowledge with four options each, so that chance is .25.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole prompts, the same draws for every figure; p of "
+        "paired differences flips the signs of whole prompts, at equal fluency it is from the "
+        "bootstrap; q is p after Benjamini–Hochberg.",
+    ),
+)

@@ -126,15 +126,23 @@ def measure_side_effects(
         known: `quiz(model)`, if already answered.
         bootstraps, permutations, seed: of intervals and p.
     """
-    kl = next_token_kl(model, neutral, meanwhile)
-    kl = kl[~np.isnan(kl)]
-    weights = bootstrap_weights([str(place) for place in range(len(kl))], bootstraps, seed)
-    drift = Estimate.of(stats.weighted_mean(kl, weights)).cells
     before = quiz(model) if known is None else known
+    kl, after = next_token_kl(model, neutral, meanwhile), quiz(model, meanwhile)
     draws = {"bootstraps": bootstraps, "permutations": permutations, "seed": seed}
+    return effect_rows(kl, list(before), list(after), **draws)
+
+
+def effect_rows(
+    kl: Floats, before: Sequence[float], after: Sequence[float], **draws: int
+) -> list[dict[str, Any]]:
+    """Rows of KLs `[text]` and of the quiz before and after `[item]`; see `changes` for draws."""
+    kl = kl[~np.isnan(kl)]
+    items = [str(place) for place in range(len(kl))]
+    weights = bootstrap_weights(items, draws["bootstraps"], draws["seed"])
+    drift = Estimate.of(stats.weighted_mean(kl, weights)).cells
     return [
         {"metric": "kl", **drift, "n": len(kl), "clusters": len(kl)},
-        *changes(list(before), list(quiz(model, meanwhile)), "quiz", **draws),
+        *changes(before, after, "quiz", **draws),
         {"metric": "quiz", "condition": "chance", "value": CHANCE},
     ]
 

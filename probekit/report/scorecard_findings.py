@@ -1,0 +1,245 @@
+"""What a scorecard supports in words: no more than its intervals and q say."""
+
+from probekit.plots import Estimate, number
+from probekit.report.markup import Html, tag
+from probekit.report.parts import found, missing, noted, notes, shown
+from probekit.report.reading import Line
+from probekit.report.scorecard_rows import (
+    CONTROLS,
+    RANDOM,
+    Card,
+    dose_text,
+    name_of,
+    q_text,
+    shown_apart,
+)
+from probekit.report.words import capital, listed
+
+LARGEST, OWN, BEYOND = "largest dose", "own ratio", "above the bound"
+
+
+def findings(card: Card) -> Html:
+    """The judge first, then every method at equal fluency beside its controls."""
+    if not card.settings:
+        return missing("Missing: no text was scored in this run.")
+    items = [_judge(card), *[_method(card, each) for each in _methods(card)]]
+    items += [_side(card, each) for each in _methods(card) if _has_effects(card, each)]
+    return found(_lead(card), items)
+
+
+def _methods(card: Card) -> list[str]:
+    return [method for method in card.methods if method not in CONTROLS]
+
+
+def _lead(card: Card) -> str:
+    """Which methods reach more than random directions at equal fluency, and which are not shown."""
+    tests = {m: card.fluent("accuracy_at_fluency_above_random", m) for m in _methods(card)}
+    tested = {m: line for m, line in tests.items() if line and line.estimate.value is not None}
+    place = f"At a perplexity {number(card.bound, digits=1)} times that of plain replies or less"
+    if not tested:
+        return (
+            "No method could be compared with random directions at equal fluency, so none is "
+            "claimed to work."
+        )
+    more = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == 1]
+    less = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == -1]
+    rest = [m for m in tested if m not in more and m not in less]
+    parts = []
+    if more:
+        parts.append(f"more than random directions: {listed([name_of(m) for m in more])}")
+    if less:
+        parts.append(f"less than random directions: {listed([name_of(m) for m in less])}")
+    if rest:
+        parts.append(f"not shown to differ from them: {listed([name_of(m) for m in rest])}")
+    beyond = [m for m in more if _own_ratio_above(card, m)]
+    tail = ""
+    if beyond:
+        names = listed([name_of(m) for m in beyond])
+        tail = f" ({names} at its own, larger ratio)"
+    return f"{place}, target accuracy by the judge is {'; '.join(parts)}{tail}."
+
+
+def _own_ratio_above(card: Card, method: str) -> bool:
+    line, ratio = (card.fluent(f"{m}_at_fluency", method) for m in ("accuracy", "ratio"))
+    known = line and ratio and line.condition == OWN and ratio.estimate.value is not None
+    return bool(known and ratio and (ratio.estimate.value or 0) > card.bound)
+
+
+def _judge(card: Card) -> Html:
+    """What the judge and the rule are worth; every score here is theirs."""
+    parts: list[Html | str] = [tag("strong", "The judge"), f": {card.judge}. "]
+    kappa = card.validity("judge_kappa")
+    parts += _against_readers(kappa, "The judge", "agrees with blind readers at κ ")
+    parts.append(" ")
+    rule = card.validity("rule_kappa")
+    parts += _against_readers(rule, "The rule of incoherence", "agrees with them at κ ")
+    more = [(card.validity(f"rule_{name}"), name) for name in ("sensitivity", "specificity")]
+    for line, name in more:
+        if line and line.estimate.value is not None:
+            parts += [f" Its {name}: ", shown(line.estimate), "."]
+    return tag("li", tag("p", *parts))
+
+
+def _against_readers(line: Line | None, who: str, verb: str) -> list[Html | str]:
+    if line is None or line.estimate.value is None:
+        return [
+            f"{who} was not held against readers in this run: how far its word is a person’s is "
+            "not known here."
+        ]
+    sizes = f" ({line.n} texts of {line.clusters} prompts)." if line.n else "."
+    weak = (
+        " Agreement above chance is not shown, so its figures show nothing of a reader’s."
+        if line.estimate.side != 1
+        else ""
+    )
+    return [f"{who} {verb}", shown(line.estimate), sizes, weak]
+
+
+def _method(card: Card, method: str) -> Html:
+    line = card.fluent("accuracy_at_fluency", method)
+    head = tag("strong", capital(name_of(method)))
+    if line is None:
+        return tag("li", tag("p", head, ": not compared at equal fluency in this run."))
+    if line.condition == BEYOND:
+        text = (
+            f": beyond a perplexity ratio of {number(card.bound, digits=1)} at its smallest dose "
+            "already, so there is no figure at equal fluency."
+        )
+        return tag("li", tag("p", head, text))
+    if line.estimate.value is None:
+        return tag("li", tag("p", head, ": missing at equal fluency; perplexity was not read."))
+    random = card.fluent("accuracy_at_fluency", RANDOM)
+    parts: list[Html | str] = [
+        head,
+        f", {_where(card, method, line)}: target accuracy ",
+        shown(line.estimate),
+        "; random directions ",
+        shown(random.estimate if random else Estimate(None)),
+        "; chance, plain texts judged as the target, ",
+        shown(card.chance()),
+        ". ",
+        *_verdict(card, method),
+        *_by_emotion(card, method),
+        *_rising(card, method),
+    ]
+    return tag("li", tag("p", *parts))
+
+
+def _where(card: Card, method: str, line: Line) -> str:
+    ratio = card.fluent("ratio_at_fluency", method)
+    own = ratio.estimate.text() if ratio else "–"
+    at = "" if line.dose is None else f"dose {dose_text(line.dose)}"
+    if line.condition == OWN:
+        return f"which has no dose, at its own perplexity ratio {own}"
+    if line.condition == LARGEST:
+        return f"which never reaches the bound, at its largest {at} (ratio {own})"
+    return f"at equal fluency ({at}, interpolated)"
+
+
+def _verdict(card: Card, method: str) -> list[Html | str]:
+    line = card.fluent("accuracy_at_fluency_above_random", method)
+    if line is None or line.estimate.value is None:
+        return ["Random directions were not run beside it, so nothing is claimed."]
+    side = line.estimate.side if shown_apart(line) else 0
+    said = {1: "more than random directions", -1: "less than random directions"}
+    text = said.get(side or 0, "not shown to differ from random directions")
+    return ["Difference ", shown(line.estimate, signed=True), f" ({q_text(line)}): {text}."]
+
+
+def _by_emotion(card: Card, method: str) -> list[str]:
+    """For which emotions it is shown."""
+    metric = "accuracy_at_fluency_above_random"
+    tests = {name: card.fluent(metric, method, name) for name in card.emotions}
+    tested = {n: line for n, line in tests.items() if line and line.estimate.value is not None}
+    if len(card.emotions) < 2 or not tested:
+        return []
+    more = [n for n, line in tested.items() if shown_apart(line) and line.estimate.side == 1]
+    rest = [n for n in tested if n not in more]
+    absent = [n for n in card.emotions if n not in tested]
+    return [
+        " Emotion by emotion, more than random directions: "
+        + (listed(more) or "none")
+        + (f"; not shown: {listed(rest)}" if rest else "")
+        + (f"; without a figure: {listed(absent)}" if absent else "")
+        + "."
+    ]
+
+
+def _rising(card: Card, method: str) -> list[Html | str]:
+    lines = [x for x in card.lines if x.metric == "dose_monotonicity" and x.method == method]
+    own = next((x for x in lines if not x.emotion and x.condition != "null"), None)
+    null = next((x for x in lines if not x.emotion and x.condition == "null"), None)
+    if own is None or own.estimate.value is None:
+        return []
+    rises = shown_apart(own) and own.estimate.side == 1
+    return [
+        " Dose and the target’s probability correlate within prompts at ",
+        shown(own.estimate),
+        ", doses permuted ",
+        shown(null.estimate if null else Estimate(None)),
+        f" ({q_text(own)}): {'it rises with the dose' if rises else 'a rise is not shown'}.",
+    ]
+
+
+def _has_effects(card: Card, method: str) -> bool:
+    return any(line.metric == "kl" and line.method == method for line in card.lines)
+
+
+def _side(card: Card, method: str) -> Html:
+    """What it costs elsewhere, at the dose that was run nearest below equal fluency."""
+    setting = card.standing(method)
+    head = tag("strong", f"Side effects of {name_of(method)}")
+    if setting is None:
+        return tag("li", tag("p", head, ": no dose that was run is within the bound."))
+    known = card.line("quiz", setting, condition="before")
+    change = card.line("quiz_change", setting)
+    effect = (
+        "a loss of facts is shown"
+        if shown_apart(change) and change and change.estimate.side == -1
+        else "a change is shown"
+        if shown_apart(change)
+        else "no change is shown"
+    )
+    parts: list[Html | str] = [
+        head,
+        f" at {setting}: next tokens of neutral texts move by ",
+        shown(card.value("kl", setting)),
+        " nats (KL); the quiz, ",
+        shown(known.estimate if known else Estimate(None)),
+        " before (chance .25), changes by ",
+        shown(change.estimate if change else Estimate(None), signed=True),
+        f" ({q_text(change)}): {effect}.",
+    ]
+    refused = card.line("refusals_change", setting)
+    if refused:
+        parts += [
+            " Refusals of harmless prompts change by ",
+            shown(refused.estimate, signed=True),
+            f" ({q_text(refused)}).",
+        ]
+    return tag("li", tag("p", *parts))
+
+
+def limits(card: Card) -> Html:
+    """What this run cannot say."""
+    counts = sorted(
+        {line.clusters for line in card.lines if line.metric == "target_accuracy"} - {None}
+    )
+    prompts = f"Intervals rest on {counts[-1]} prompts, drawn whole. " if counts else ""
+    texts = [
+        f"{prompts}Where every text of a cell has one outcome, the bootstrap’s interval has no "
+        "width; that is no certainty.",
+        "Every accuracy is the judge’s. What the judge mistakes, this page mistakes.",
+        "A miss is a wrong emotion or an incoherent text. Incoherence is a rule of loops, repeated "
+        "words and perplexity, not a reader’s word.",
+        "Perplexity is that of the unsteered model and so favours what it would have said itself; "
+        "the table has another model’s beside it. A dull text is fluent too.",
+        "Random directions are one draw for each emotion: intervals beside them are over prompts, "
+        "not over draws.",
+        "Equal fluency is interpolated between the doses that were run; a method without a dose "
+        "stands at its own ratio, whatever that is.",
+        "A text that names its emotion is an easy hit: the table gives accuracy among texts that "
+        "hold no word of their target.",
+        "q is over the methods, doses and emotions of one figure; figures are further looks.",
+    ]
+    return noted([*texts, *notes(card.manifest)])
