@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         probe_score,
     )
     from probekit.report import write_report
+    from probekit.scorecard import Scorecard, run_scorecard
     from probekit.sites import KINDS, Site
     from probekit.stimuli import StimulusSet, Taxonomy, TestSplitWarning
     from probekit.store import Activations, ActivationStore
@@ -125,6 +126,8 @@ _HOME = {
     "TEMPLATES": "prompts",
     "Template": "prompts",
     "write_report": "report",
+    "Scorecard": "scorecard",
+    "run_scorecard": "scorecard",
     "KINDS": "sites",
     "Site": "sites",
     "StimulusSet": "stimuli",
@@ -171,6 +174,7 @@ __all__ = [
     "Rotated",
     "Scale",
     "SentenceEncoder",
+    "Scorecard",
     "Set",
     "Site",
     "StimulusSet",
@@ -200,6 +204,7 @@ __all__ = [
     "run_geometry",
     "run_patching",
     "run_probing",
+    "run_scorecard",
     "score_tokens",
     "tasks_of",
     "text_baselines",

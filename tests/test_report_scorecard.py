@@ -88,7 +88,8 @@ def test_the_findings_name_what_is_beyond_random_directions_at_equal_fluency(car
     text = text_of(carded)
     assert (
         "At a perplexity 1.5 times that of plain replies or less, target accuracy by the judge is "
-        "more than random directions: prompt and steer (prompt at its own, larger ratio)."
+        "more than random directions: steer. Prompt stands at a larger ratio of its own and is not "
+        "compared at equal fluency."
     ) in text
     assert "Steer, at equal fluency (dose .26" in text
     assert "which has no dose, at its own perplexity ratio 1.7" in text
@@ -123,9 +124,7 @@ def test_no_more_is_claimed_than_is_shown(tmp_path):
 
 def test_side_effects_are_those_nearest_below_equal_fluency(carded):
     text = text_of(carded)
-    assert (
-        "Side effects of steer at steer, dose .2: next tokens of neutral texts move by .20" in text
-    )
+    assert "Side effects of steer at dose .2: next tokens of neutral texts move by .20" in text
     assert "the quiz, .75 [" in text
     assert "before (chance .25), changes by −.20" in text
     assert "a loss of facts is shown" in text

@@ -1,5 +1,8 @@
 """The scorecard: what is measured of a text, and what is said of methods and doses."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +11,25 @@ from families import build
 from probekit import Add, Edit, UserError, load_model
 from probekit.edits import Response
 from probekit.models import Model
-from probekit.scorecard import coherence, curves, fluency, likelihood, relevance, side_effects
+from probekit.runs import read_json
+from probekit.scorecard import (
+    Scorecard,
+    coherence,
+    curves,
+    fluency,
+    likelihood,
+    relevance,
+    run_scorecard,
+    side_effects,
+    stages,
+)
 from probekit.scorecard import repetition as repeats
 from probekit.scorecard.cells import Board, weighted_median
 from probekit.scorecard.scores import score
 from probekit.scorecard.table import rows
 from probekit.scorecard.words import names_any, names_target
-from probekit.steering import Sample, Scale, Steering
+from probekit.steering import Decoding, Sample, Scale, Steering
+from probekit.steering.methods import Plain, Setting, produce
 
 LABELS = ("grief", "rage", "neutral")
 PROMPTS = tuple(f"p{n}" for n in range(8))
@@ -385,3 +400,107 @@ def test_real_weights_know_facts_and_a_push_costs_them():
         ["It was a quiet day, and I read a book.", "Book a it quiet and was read day I, a."],
     )
     assert nats[0] < nats[1]
+
+
+# The study
+
+
+class FakeJudge:
+    """Judges by the length of a text; has seen one of them."""
+
+    name, labels = "length", LABELS
+    trained_on: frozenset[str] = frozenset()
+    calls = 0
+
+    def probabilities(self, texts):
+        type(self).calls += 1
+        return np.array([np.eye(3)[len(text) % 3] for text in texts])
+
+
+@pytest.fixture
+def job(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBEKIT_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2, 1, tiny.d_model)).astype(np.float32)
+    steering = Steering({1: vectors[0, 0] / np.linalg.norm(vectors[0, 0])}, scale_of(tiny), 0.0)
+
+    class Pushed(Plain):
+        dosed = True
+
+        def steering(self, _emotion, dose):
+            return (steering.random(1) if self.name == "random" else steering).at(dose)
+
+    setting = Setting(chat=False)
+    methods = [Plain(setting), Pushed(setting, name="steer"), Pushed(setting, name="random")]
+    options = Scorecard(
+        ("grief", "rage"),
+        (0.5, 1.0),
+        Decoding(6),
+        effects_of=("none",),
+        bootstraps=50,
+        permutations=50,
+    )
+    given = {
+        "methods": methods,
+        "judge": FakeJudge(),
+        "prompts": [("a", ASKED[0]), ("b", ASKED[1])],
+    }
+    return tiny, options, given
+
+
+def scale_of(model):
+    return Scale(model.fingerprint, "resid_post", np.ones(3), np.zeros((3, model.d_model)))
+
+
+def test_a_run_is_written_goes_on_and_is_the_same(job, tmp_path, monkeypatch):
+    model, options, given = job
+    out = run_scorecard(model, tmp_path / "run", options, **given)
+    first = (out / "results.csv").read_bytes()
+    samples = (out / "samples.csv").read_text(encoding="utf-8").splitlines()
+    assert samples[0].startswith("method,emotion,dose,seed,prompt")
+    assert sum(line.startswith(("plain,", "steer,", "random,")) for line in samples) == 18
+    told = read_json(out / "manifest.json")
+    assert told["complete"]
+    assert "relevance is missing" in " ".join(told["notes"])
+    # Killed: all but the stages is gone, and one stage; only that one is written again.
+    (out / "results.csv").unlink()
+    writes = []
+    monkeypatch.setattr(
+        stages, "produce", lambda *a, **k: writes.append(a[1].name) or produce(*a, **k)
+    )
+    kept = sorted((out / "stages").glob("*.json"))
+    lost = next(path for path in kept if '"method": "steer"' in path.read_text(encoding="utf-8"))
+    lost.unlink()
+    run_scorecard(model, out, options, **given)
+    assert writes == ["steer"]
+    assert (out / "results.csv").read_bytes() == first
+    with pytest.raises(UserError, match="holds another run"):
+        run_scorecard(model, out, replace(options, doses=(0.5,)), **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"emotions": ("awe",)}, "knows no 'awe'"),
+        ({"emotions": ()}, "emotions none"),
+        ({"doses": (0.1, 0.1)}, "each once"),
+        ({"doses": (3.0,)}, "from 0 to 2"),
+        ({"seeds": (0, 1)}, "give a temperature"),
+        ({"bound": 0.0}, "perplexity ratio above 0"),
+        ({"effects_of": ("awe",)}, "none of the run's emotions"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(job, tmp_path, change, said):
+    model, options, given = job
+    with pytest.raises(UserError, match=said):
+        run_scorecard(model, tmp_path / "run", replace(options, **change), **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_trained_the_judge_are_left_out(job):
+    _, _, given = job
+    judge, texts = given["judge"], [sample("a", "plain", text="seen"), sample("b", "plain")]
+    judge.trained_on = frozenset([hashlib.sha256(b"seen").hexdigest()])
+    assert [each.prompt for each in stages.unseen(judge, texts)] == ["b"]
+    with pytest.raises(UserError, match="use another"):
+        stages.unseen(judge, texts[:1])

@@ -175,6 +175,7 @@ class Heatmap:
             line; `None` for none.
         middle: the figure without a hue; figures about 0 are differences, and a plus is written.
         half: how far the ends of the colours are from it; `None` for as far as any figure is.
+        share: whether figures are shares, which take one hue from 0 to 1.
     """
 
     rows: Sequence[str]
@@ -186,6 +187,7 @@ class Heatmap:
     bound: int | None = None
     middle: float = 0.0
     half: float | None = None
+    share: bool = False
 
     def __post_init__(self) -> None:
         _grid("heatmap", self.cells, self.rows, self.columns)
@@ -205,7 +207,14 @@ class Heatmap:
     @property
     def signed(self) -> bool:
         """Whether figures are differences."""
-        return self.middle == 0
+        return self.middle == 0 and not self.share
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Figures at the left end, in the middle and at the right end of the colours."""
+        if self.share:
+            return 0.0, 0.5, 1.0
+        return self.middle - self.reach, self.middle, self.middle + self.reach
 
 
 @dataclass(frozen=True)

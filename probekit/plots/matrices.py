@@ -77,8 +77,8 @@ def heatmap(data: Heatmap, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
         _values(data.cells),
         [[number(c.value, signed=signed) if small else "" for c in row] for row in data.cells],
         _pairs(*names, whole, joint=", "),
-        theme.diverging,
-        (data.middle - data.reach, data.middle + data.reach),
+        theme.sequential if data.share else theme.diverging,
+        (data.ends[0], data.ends[2]),
         gap=3 if small else 1,
     )
     grid, marks = _parted(grid, data.bound, theme)
@@ -179,7 +179,7 @@ def _heat(grid: _Grid, theme: Theme) -> dict[str, Any]:
 
 def _scale(data: Heatmap) -> dict[str, Any]:
     """The colours and their figures, on top: at the side they would narrow a narrow page."""
-    ends = [data.middle + end for end in (-data.reach, 0.0, data.reach)]
+    ends = list(data.ends)
     written = named(ends, [number(end, signed=data.signed) if end else "0" for end in ends])
     place = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0.5, "xanchor": "center"}
     size = {"len": 0.8, "thickness": 10, "outlinewidth": 0, "tickangle": 0}

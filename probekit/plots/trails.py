@@ -10,7 +10,9 @@ from probekit.plots.data import Trail, Trails
 from probekit.plots.estimate import Estimate, number
 from probekit.plots.theme import Theme
 
-RATIOS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100, 300, 1000, 10000)
+RATIOS = (0.01, 0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100, 300, 1000, 10000)
+NEAR = tuple(step / 10 for step in range(5, 30, 1))
+"""Ticks of a log axis, and those of one that spans less than threefold."""
 
 
 def trails(data: Trails, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
@@ -88,7 +90,8 @@ def _log_axis(estimates: list[Estimate], bounds: tuple[float, ...]) -> dict[str,
     logs = [math.log10(end) for end in (*given, *bounds) if end > 0]
     low, high = min(logs, default=0.0), max(logs, default=1.0)
     margin = 0.05 * (high - low) or 0.05
-    inside = [r for r in RATIOS if low - margin <= math.log10(r) <= high + margin]
+    steps = NEAR if high - low < math.log10(3) else RATIOS
+    inside = [r for r in steps if low - margin <= math.log10(r) <= high + margin]
     return named(list(inside), [number(float(r), digits=1) for r in inside]) | {
         "type": "log",
         "range": [low - margin, high + margin],

@@ -115,11 +115,11 @@ def examples(card: Card) -> Html:
         )
     ]
     standing = [each for method in card.methods if (each := card.standing(method))]
-    for prompt in prompts:
+    for place, prompt in enumerate(prompts):
         own = [each for each in card.samples if each["prompt"] == prompt]
-        parts.append(tag("h3", own[0]["asked"] or prompt))
         texts = [_example(each) for setting in standing for each in own if _is(each, setting)]
-        parts.append(tag("dl", *texts, class_="texts"))
+        asked = tag("summary", own[0]["asked"] or prompt)
+        parts.append(tag("details", asked, tag("dl", *texts, class_="texts"), open=place == 0))
     return joined(*parts)
 
 

@@ -1,7 +1,9 @@
 """The figures of the page of a scorecard, with their text summaries."""
 
+from collections.abc import Callable, Sequence
+
 from probekit.plots import Estimate, Heatmap, Trail, Trails
-from probekit.report.reading import NOTHING
+from probekit.report.reading import NOTHING, Line
 from probekit.report.scorecard_rows import (
     OUTCOMES,
     PLAIN,
@@ -80,8 +82,7 @@ def _doses(card: Card, emotion: str) -> View | None:
     return View("", _emotion(emotion), data, " ".join([*words, f"Chance {chance.text()}."]))
 
 
-def _over_doses(card: Card, value: object) -> list[Trail]:
-    assert callable(value)
+def _over_doses(card: Card, value: Callable[[Setting], Estimate]) -> list[Trail]:
     trails = []
     for method in card.methods:
         own = [each for each in card.of(method) if each.dose is not None]
@@ -119,15 +120,16 @@ def _outcomes(card: Card, emotion: str) -> View | None:
         "share of texts",
         "method",
         "outcome",
-        middle=0.25,
-        half=0.75,
+        share=True,
     )
+    # Every figure is in the table; in words, each method where it is compared.
+    standing = [card.standing(method) for method in card.methods]
     said = "; ".join(
-        f"{each}: "
-        + ", ".join(f"{name} {c.text()}" for name, c in zip(OUTCOMES.values(), row, strict=True))
+        f"{each}: target {row[0].text()}, incoherent {row[-1].text()}"
         for each, row in zip(rows, cells, strict=True)
+        if each in standing
     )
-    return View("", _emotion(emotion), data, f"{capital(said)}.")
+    return View("", _emotion(emotion), data, f"{capital(said or 'No method is at equal fluency')}.")
 
 
 def confusion(card: Card) -> list[Figure | None]:
@@ -159,8 +161,7 @@ def _confusion(card: Card, method: str) -> View | None:
         "share of texts",
         "made for",
         "judged as",
-        middle=1 / len(card.labels),
-        half=1 - 1 / len(card.labels),
+        share=True,
     )
     told = ", ".join(f"{e} {c.text()}" for e, c in zip(card.emotions, right, strict=True))
     return View(
@@ -180,7 +181,7 @@ def effects(card: Card) -> list[Figure | None]:
     return [figure("effects-of", "Side effects over doses", views)]
 
 
-def _first(lines: list) -> Estimate | None:
+def _first(lines: Sequence[Line]) -> Estimate | None:
     return lines[0].estimate if lines and lines[0].estimate.value is not None else None
 
 

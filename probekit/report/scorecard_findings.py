@@ -33,7 +33,9 @@ def _methods(card: Card) -> list[str]:
 
 def _lead(card: Card) -> str:
     """Which methods reach more than random directions at equal fluency, and which are not shown."""
-    tests = {m: card.fluent("accuracy_at_fluency_above_random", m) for m in _methods(card)}
+    apart = [m for m in _methods(card) if _own_ratio_above(card, m)]
+    compared = [m for m in _methods(card) if m not in apart]
+    tests = {m: card.fluent("accuracy_at_fluency_above_random", m) for m in compared}
     tested = {m: line for m, line in tests.items() if line and line.estimate.value is not None}
     place = f"At a perplexity {number(card.bound, digits=1)} times that of plain replies or less"
     if not tested:
@@ -51,12 +53,14 @@ def _lead(card: Card) -> str:
         parts.append(f"less than random directions: {listed([name_of(m) for m in less])}")
     if rest:
         parts.append(f"not shown to differ from them: {listed([name_of(m) for m in rest])}")
-    beyond = [m for m in more if _own_ratio_above(card, m)]
-    tail = ""
-    if beyond:
-        names = listed([name_of(m) for m in beyond])
-        tail = f" ({names} at its own, larger ratio)"
-    return f"{place}, target accuracy by the judge is {'; '.join(parts)}{tail}."
+    names = listed([name_of(m) for m in apart])
+    verb = (
+        "stand at larger ratios of their own and are"
+        if len(apart) > 1
+        else ("stands at a larger ratio of its own and is")
+    )
+    tail = f" {capital(names)} {verb} not compared at equal fluency." if apart else ""
+    return f"{place}, target accuracy by the judge is {'; '.join(parts)}.{tail}"
 
 
 def _own_ratio_above(card: Card, method: str) -> bool:
@@ -113,7 +117,7 @@ def _method(card: Card, method: str) -> Html:
         head,
         f", {_where(card, method, line)}: target accuracy ",
         shown(line.estimate),
-        "; random directions ",
+        "; random directions at equal fluency ",
         shown(random.estimate if random else Estimate(None)),
         "; chance, plain texts judged as the target, ",
         shown(card.chance()),
@@ -202,7 +206,7 @@ def _side(card: Card, method: str) -> Html:
     )
     parts: list[Html | str] = [
         head,
-        f" at {setting}: next tokens of neutral texts move by ",
+        f" at dose {dose_text(setting.dose or 0.0)}: next tokens of neutral texts move by ",
         shown(card.value("kl", setting)),
         " nats (KL); the quiz, ",
         shown(known.estimate if known else Estimate(None)),

@@ -125,7 +125,8 @@ class Stages:
 
     def nats(self, reader: Model, samples: Sequence[Sample]) -> Floats:
         """`reply_nats` of each text under a model, by its own plain prompt; a stage a cell."""
-        template = Plain(Setting.of(reader)).template("")
+        own = self.methods[PLAIN] if reader is self.model else Plain(Setting.of(reader))
+        template = own.template("")
         out, cells = np.full(len(samples), np.nan), by_cell(samples)
         for place, rows in enumerate(cells):
             self.progress(f"perplexity by {reader.name}", place, len(cells))
