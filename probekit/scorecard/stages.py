@@ -125,8 +125,10 @@ class Stages:
 
     def nats(self, reader: Model, samples: Sequence[Sample]) -> Floats:
         """`reply_nats` of each text under a model, by its own plain prompt; a stage a cell."""
-        own = self.methods[PLAIN] if reader is self.model else Plain(Setting.of(reader))
-        template = own.template("")
+        own = self.methods[PLAIN].setting
+        # Another model reads in the same setting, as far as it has one.
+        chat = own.chat and bool(reader.tokenizer.chat_template)
+        template = Plain(Setting(chat, own.brief)).template("")
         out, cells = np.full(len(samples), np.nan), by_cell(samples)
         for place, rows in enumerate(cells):
             self.progress(f"perplexity by {reader.name}", place, len(cells))

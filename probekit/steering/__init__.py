@@ -1,19 +1,34 @@
 """Steering: a model writes while directions are added to its states, each row with its own."""
 
-from probekit.steering.generation import Decoding, Reply, generate
+from probekit.steering.eliciting import Elicited, elicit
+from probekit.steering.generation import GREEDY, Decoding, Reply, generate
+from probekit.steering.methods import FewShot, Method, Plain, Prompted, Random, Setting, Steered
 from probekit.steering.sample import Sample
 from probekit.steering.scale import Scale, residual_scale
 from probekit.steering.steering import MAX_DOSE, Steering, checked_dose, edits_of
+from probekit.steering.trace import Trace, trace
 
 __all__ = [
+    "GREEDY",
     "MAX_DOSE",
     "Decoding",
+    "Elicited",
+    "FewShot",
+    "Method",
+    "Plain",
+    "Prompted",
+    "Random",
     "Reply",
     "Sample",
     "Scale",
+    "Setting",
+    "Steered",
     "Steering",
+    "Trace",
     "checked_dose",
     "edits_of",
+    "elicit",
     "generate",
     "residual_scale",
+    "trace",
 ]
