@@ -13,3 +13,8 @@ def headline_layer(n_layers: int) -> int:
 def nearest(layers: Sequence[int], layer: int) -> int:
     """The layer, or the one of these that is nearest to it (of two, the lower)."""
     return min(layers, key=lambda number: (abs(number - layer), number))
+
+
+def middle_third(n_layers: int) -> tuple[int, ...]:
+    """Layers from a third to two thirds of depth, where a model is steered by default."""
+    return tuple(range(n_layers // 3, max(n_layers // 3 + 1, 2 * n_layers // 3)))

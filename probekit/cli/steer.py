@@ -52,7 +52,7 @@ def steer(
         ),
     ] = None,
     layers: Annotated[
-        str, typer.Option(help="Such as 19, or 10,15, or 10-19. Default: two thirds of depth.")
+        str, typer.Option(help="Such as 19, or 10,15, or 10-19. Default: the middle third.")
     ] = "",
     how: Annotated[str, typer.Option(help="add, clamp, project_out or replace.")] = "add",
     tokens: Annotated[str, typer.Option(help="response, prompt or all.")] = "response",
@@ -118,11 +118,11 @@ def steer(
 
 
 def _layers(given: str, directions: "Directions", model: "Model") -> tuple[int, ...]:
-    """Layers from text, or the one nearest to two thirds of depth."""
-    from probekit.directions import sources
+    """Layers from text, or those of the middle third of depth."""
+    from probekit.steering import default_layers
 
     if not given:
-        return (sources.pick_layer(directions, model, None)[0],)
+        return default_layers(model, directions)
     found: list[int] = []
     try:
         for part in split(given):

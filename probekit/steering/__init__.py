@@ -5,7 +5,7 @@ from probekit.steering.generation import GREEDY, Decoding, Reply, generate
 from probekit.steering.methods import FewShot, Method, Plain, Prompted, Random, Setting, Steered
 from probekit.steering.sample import Sample
 from probekit.steering.scale import Scale, residual_scale
-from probekit.steering.steering import MAX_DOSE, Steering, checked_dose, edits_of
+from probekit.steering.steering import MAX_DOSE, Steering, checked_dose, default_layers, edits_of
 from probekit.steering.trace import Trace, trace
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Steering",
     "Trace",
     "checked_dose",
+    "default_layers",
     "edits_of",
     "elicit",
     "generate",

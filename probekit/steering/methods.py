@@ -139,7 +139,7 @@ class Steered(Method):
 
     Attributes:
         model, directions: whose they are.
-        layers: default the one nearest to two thirds of depth.
+        layers: default those of the middle third of depth.
         options: of `Steering`: how, positions, gate.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from probekit.depth import headline_layer, nearest
+from probekit.depth import middle_third
 from probekit.directions import Directions
 from probekit.edits import Add, Edit, Gate, Level, Operation, Positions, Response, Set
 from probekit.errors import UserError, unknown
@@ -76,14 +76,14 @@ class Steering:
             directions: of a kind as wide as the residual stream.
             emotion: one of them.
             dose: see `Steering`.
-            layers: default the one nearest to two thirds of depth.
+            layers: default those of the middle third of depth that the directions have.
             how: `how`, `positions`, `gate`.
 
         Raises:
             UserError: directions of another model, or an emotion or layer that they lack.
         """
         directions.for_model(model)
-        chosen = layers or [nearest(directions.layers, headline_layer(model.n_layers))]
+        chosen = layers or default_layers(model, directions)
         vectors = {layer: directions.of(emotion, layer) for layer in chosen}
         return cls(vectors, residual_scale(model, directions.kind), dose, **how)
 
@@ -132,6 +132,12 @@ class Steering:
             "replace": f"state replaced by the direction at dose {self.dose:g}{total}",
         }[self.how]
         return f"{what} at {self.scale.kind}, {word} {layers}"
+
+
+def default_layers(model: Model, directions: Directions) -> tuple[int, ...]:
+    """Layers of the middle third of depth, or all that the directions have where they lack them."""
+    middle = tuple(layer for layer in middle_third(model.n_layers) if layer in directions.layers)
+    return middle or directions.layers
 
 
 def checked_dose(dose: Any) -> float:

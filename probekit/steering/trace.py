@@ -36,5 +36,6 @@ def trace(
     pieces = [
         (written(reading.text[piece.start : piece.end]), float(value))
         for piece, value in zip(reading.pieces, reading.values[:, 0], strict=True)
+        if value == value  # The first token is not scored.
     ]
     return Trace(float(reading.means[0]), tuple(pieces))
