@@ -11,6 +11,7 @@ from families import build
 from probekit import Add, Edit, UserError, load_model
 from probekit.edits import Response
 from probekit.models import Model
+from probekit.report.reading import read_folder
 from probekit.runs import read_json
 from probekit.scorecard import (
     Scorecard,
@@ -30,7 +31,9 @@ from probekit.scorecard.table import rows
 from probekit.scorecard.words import names_any, names_target
 from probekit.steering import Decoding, Sample, Scale, Steering
 from probekit.steering.methods import Plain, Setting, produce
+from probekit.stimuli import Stimulus, StimulusSet
 
+ROW = Stimulus(id="n", text="the roof held")
 LABELS = ("grief", "rage", "neutral")
 PROMPTS = tuple(f"p{n}" for n in range(8))
 ASKED = ("rain fell on the roof", "she smiled", "the roof held when she came home")
@@ -476,6 +479,25 @@ def test_a_run_is_written_goes_on_and_is_the_same(job, tmp_path, monkeypatch):
     assert (out / "results.csv").read_bytes() == first
     with pytest.raises(UserError, match="holds another run"):
         run_scorecard(model, out, replace(options, doses=(0.5,)), **given)
+
+
+def test_side_effects_are_of_every_dosed_cell(job, tmp_path, monkeypatch):
+    model, options, given = job
+    items = (side_effects.Item("rain", ("fell", "roof", "tear", "name")),) * 3
+    monkeypatch.setattr(side_effects, "quiz_items", lambda: items)
+    monkeypatch.setattr(stages, "harmless_prompts", lambda: {"plain": ("she smiled", "a tear")})
+    monkeypatch.setattr(stages, "neutral_texts", lambda: StimulusSet("n", (ROW, ROW)))
+    options = replace(options, effects_of=("grief",), refusals=True)
+    out = run_scorecard(model, tmp_path / "run", options, **given)
+    lines = read_folder(out).lines
+    drift = {(x.method, x.emotion, x.dose): x.estimate.value for x in lines if x.metric == "kl"}
+    doses = [(name, dose) for name in ("steer", "random") for dose in (0.5, 1.0)]
+    assert set(drift) == {(n, e, d) for n, d in doses for e in ("", "grief")}
+    assert all(value > 0 for value in drift.values())
+    assert drift["steer", "", 1.0] > drift["steer", "", 0.5]
+    kinds = {(x.metric, x.condition) for x in lines if x.method == "steer" and not x.emotion}
+    assert {("quiz", c) for c in ("before", "after", "chance")} <= kinds
+    assert ("refusals", "after") in kinds
 
 
 @pytest.mark.parametrize(

@@ -226,9 +226,8 @@ def _side(card: Card, method: str) -> Html:
 
 def limits(card: Card) -> Html:
     """What this run cannot say."""
-    counts = sorted(
-        {line.clusters for line in card.lines if line.metric == "target_accuracy"} - {None}
-    )
+    own = (line.clusters for line in card.lines if line.metric == "target_accuracy")
+    counts = sorted({count for count in own if count})
     prompts = f"Intervals rest on {counts[-1]} prompts, drawn whole. " if counts else ""
     texts = [
         f"{prompts}Where every text of a cell has one outcome, the bootstrap’s interval has no "

@@ -106,7 +106,7 @@ class Board:
         """Sums of what is not missing, and counts, each `[prompt]`."""
         known, member = ~np.isnan(values), self.member[cell.rows]
         size = len(self.prompts)
-        sums = np.bincount(member[known], values[known], minlength=size)
+        sums = np.bincount(member[known], values[known], minlength=size).astype(np.float64)
         return sums, np.bincount(member[known], minlength=size).astype(np.float64)
 
     def means(self, cell: Cell, values: Floats) -> Floats:

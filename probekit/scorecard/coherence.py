@@ -46,8 +46,8 @@ class Rule:
             return "loops"
         if different is not None and different < self.distinct_2:
             return "repeats"
-        known = perplexity is not None and not np.isnan(perplexity)
-        if known and self.perplexity is not None and perplexity > self.perplexity:
+        # NaN is above no bound.
+        if perplexity is not None and self.perplexity is not None and perplexity > self.perplexity:
             return "perplexity"
         return ""
 

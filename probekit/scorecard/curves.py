@@ -164,7 +164,7 @@ def at_fluency(curve: Curve, bound: float = BOUND) -> tuple[str, Floats, Floats,
     how = [""] * len(logs)
     for draw, (log, hit) in enumerate(zip(logs, hits, strict=True)):
         how[draw], out[:, draw] = _stand(curve.doses, log, hit, float(limit))
-    return how[0], *out
+    return how[0], out[0], out[1], out[2]
 
 
 def _stand(doses: Floats, log: Floats, hit: Floats, limit: float) -> tuple[str, tuple[float, ...]]:

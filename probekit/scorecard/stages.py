@@ -165,7 +165,7 @@ class Stages:
         cells += [
             (name, emotion, dose)
             for name, emotion, dose in self.cells
-            if emotion in self.options.measured and isinstance(self.methods[name], Steered)
+            if emotion in self.options.measured and self.methods[name].dosed
         ]
         found = {}
         for place, (name, emotion, dose) in enumerate(cells):

@@ -122,10 +122,10 @@ def run_scorecard(
 def card_rows(scores: Scores, options: Scorecard) -> list[Row]:
     """Everything that is said of the texts: cells, monotonicity, the front, equal fluency."""
     board = Board(scores, options.bootstraps, options.seed)
-    over, draws = curves(board), {"permutations": options.permutations, "seed": options.seed}
+    over, count = curves(board), options.permutations
     return [
-        *rows(board, **draws),
-        *monotonicity(board, **draws),
+        *rows(board, permutations=count, seed=options.seed),
+        *monotonicity(board, permutations=count, seed=options.seed),
         *front(over),
         *equal_fluency(over, options.bound),
     ]
