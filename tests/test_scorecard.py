@@ -227,9 +227,19 @@ def test_an_incoherent_text_is_a_miss_whatever_the_judge_says():
     at = {"method": "prompt", "emotion": "grief"}
     assert found(table, **at, metric="target_accuracy")["value"] == 0
     assert found(table, **at, metric="incoherent_rate")["value"] == 1
-    assert found(table, **at, metric="judged:grief")["value"] == 0.5
+    assert found(table, **at, metric="judged:grief")["n"] == 1
     assert found(table, **at, metric="distinct_2")["n"] == 1
     assert "value" not in found(table, **at, metric="perplexity_ratio")
+
+
+def test_a_text_without_an_answer_is_missing_and_no_miss():
+    samples = [sample(p, "steer", "grief", 1.0) for p in PROMPTS[:3]]
+    answers = np.array([[0.8, 0.1, 0.1], [np.nan] * 3, [0.1, 0.8, 0.1]])
+    table = rows(Board(score(samples, LABELS, answers), 50), permutations=50)
+    at = {"emotion": "grief", "dose": 1.0}
+    for metric in ("target_accuracy", "wrong_emotion", "judged:grief", "judged:rage"):
+        row = found(table, **at, metric=metric)
+        assert (row["value"], row["n"]) == (0.5, 2), metric
 
 
 def test_a_text_for_no_emotion_is_held_against_each():

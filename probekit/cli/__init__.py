@@ -15,6 +15,7 @@ from probekit.cli import (  # noqa: F401 - registers the commands
     judge,
     probing,
     read,
+    scorecard,
     steer,
     stimuli,
 )

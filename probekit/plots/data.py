@@ -321,7 +321,7 @@ class Trails:
             raise UserError(f"{self.x_unit} {min(low)} has no place on a log axis")
 
 
-PlotData = Trails | LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter
+PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter | Trails
 
 
 def _filled(what: str, given: Sequence[Any]) -> None:

@@ -90,12 +90,19 @@ class Board:
                 yield Cell(method, emotion, dose, rows[own], targets[own])
 
     def outcomes(self, cell: Cell) -> dict[str, Floats]:
-        """Name of `OUTCOMES` -> `[member]`, 1 where it is so; they sum to 1."""
+        """Name of `OUTCOMES` -> `[member]`, 1 where it is so; they sum to 1.
+
+        NaN for a coherent text to which the judge gave no answer: it is no miss, and no hit.
+        """
         broken, judged = self.scores.incoherent[cell.rows], self.scores.judged[cell.rows]
         target = ~broken & (judged == cell.targets)
         neutral = ~broken & (judged == NEUTRAL) & ~target
         masks = (target, ~(broken | target | neutral), neutral, broken)
-        return {name: mask.astype(float) for name, mask in zip(OUTCOMES, masks, strict=True)}
+        missing = self.scores.unanswered[cell.rows] & ~broken
+        return {
+            name: np.where(missing, np.nan, mask.astype(float))
+            for name, mask in zip(OUTCOMES, masks, strict=True)
+        }
 
     def probability(self, cell: Cell) -> Floats:
         """The judge's probability of each member's target, `[member]`."""

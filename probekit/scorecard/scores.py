@@ -27,7 +27,7 @@ class Scores:
     Attributes:
         samples: the texts.
         labels: of the judge.
-        probabilities: `[text, label]`.
+        probabilities: `[text, label]`; a row of NaN where the judge gave no answer.
         reasons: why each is incoherent, "" where it is not.
         measures: name -> `[text]`.
     """
@@ -51,9 +51,14 @@ class Scores:
 
     @cached_property
     def judged(self) -> NDArray[np.str_]:
-        """`[text]`, the likeliest label of each; "" for an empty text, which none fits."""
-        found = np.array(self.labels)[self.probabilities.argmax(1)]
-        return np.where(np.array(self.reasons) == "empty", "", found)
+        """`[text]`, the likeliest label; "" for an empty text, and where the judge gave none."""
+        found = np.array(self.labels)[np.nan_to_num(self.probabilities).argmax(1)]
+        return np.where((np.array(self.reasons) == "empty") | self.unanswered, "", found)
+
+    @cached_property
+    def unanswered(self) -> NDArray[np.bool_]:
+        """`[text]`, whether the judge gave no probabilities."""
+        return np.isnan(self.probabilities).any(1)
 
     @cached_property
     def incoherent(self) -> NDArray[np.bool_]:

@@ -150,13 +150,15 @@ class Stages:
         """The judge's probabilities of each text, `[text, label]`."""
         texts = [each.text for each in samples]
         key = {
+            "identity": list(getattr(judge, "identity", ())),
             "stage": "judge",
             "judge": judge.name,
             "labels": judge.labels,
             "texts": digest(texts),
         }
         return np.array(
-            runs.stage(self.folder, key, lambda: np.asarray(judge.probabilities(texts)).tolist())
+            runs.stage(self.folder, key, lambda: np.asarray(judge.probabilities(texts)).tolist()),
+            dtype=np.float64,
         )
 
     def effects(self) -> dict[CellKey, dict[str, list[float]]]:

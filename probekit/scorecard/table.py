@@ -81,7 +81,7 @@ def _figures(board: Board, cell: Cell) -> Iterator[Row]:
         yield {"metric": metric, **figure(draws), **board.sizes(cell, values)}
     judged = board.scores.judged[cell.rows]
     for label in board.scores.labels:
-        taken = (judged == label).astype(np.float64)
+        taken = np.where(judged == "", np.nan, (judged == label).astype(np.float64))
         draws = board.draws(cell, taken)
         yield {"metric": f"judged:{label}", **figure(draws), **board.sizes(cell, taken)}
     for side in ("", "_other"):
