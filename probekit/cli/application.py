@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from probekit import runs
+from probekit.errors import UserError
 
 if TYPE_CHECKING:
     from probekit.models import Model
@@ -92,6 +93,20 @@ def run_folder(given: Path | None, study: str, model: str) -> Path:
 
 def split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbered(option: str, text: str) -> tuple[int, ...]:
+    """Layers from text such as "19", "10,15" or "10-19", each once."""
+    found: list[int] = []
+    try:
+        for part in split(text):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError:
+        found = []
+    if text and not found:
+        raise UserError(f"{option} {text}: give numbers such as 19, or 10,15, or 10-19")
+    return tuple(dict.fromkeys(found))
 
 
 def say(line: str) -> None:

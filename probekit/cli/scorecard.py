@@ -16,6 +16,7 @@ from probekit.cli.application import (
     bars,
     finish,
     load,
+    numbered,
     run_folder,
     say,
     split,
@@ -36,8 +37,12 @@ DOSED = ("steer", "random")
 def scorecard(
     model: ModelName,
     prompts: Annotated[
-        str, typer.Option(help="A file of plain prompts: CSV, JSONL, ... with a text column.")
-    ],
+        str,
+        typer.Option(
+            help="A file of plain prompts: CSV, JSONL, ... with a text column. Default: 24 test "
+            "scenarios with their indifferent events."
+        ),
+    ] = "",
     emotions: Annotated[
         str, typer.Option(help="Comma-separated. Default: those of the directions.")
     ] = "",
@@ -60,7 +65,7 @@ def scorecard(
         Path | None, typer.Option(help="A file or a run folder. Default: the vignettes' dev split.")
     ] = None,
     layers: Annotated[
-        str, typer.Option(help="Layers, comma-separated. Default: two thirds of depth.")
+        str, typer.Option(help="Such as 19, or 10,15, or 10-19. Default: the middle third.")
     ] = "",
     chat: Annotated[
         bool | None, typer.Option("--chat/--no-chat", help="Default: where there is a template.")
@@ -95,13 +100,14 @@ def scorecard(
     """
     from probekit.scorecard import Scorecard, run_scorecard
     from probekit.steering import Decoding
+    from probekit.steering.methods import held_out
     from probekit.stimuli import stream_texts
 
     named = split(methods)
     if strange := [name for name in named if name not in METHODS]:
         raise unknown("method", strange[0], METHODS)
     told: dict[str, Any] = {
-        "doses": _numbers("--doses", doses, float),
+        "doses": _doses(doses),
         "decoding": Decoding(max_new_tokens),
         "effects_of": split(side_effects),
         "refusals": refusals,
@@ -110,7 +116,7 @@ def scorecard(
         "permutations": permutations,
         "seed": seed,
     }
-    given = list(stream_texts(prompts))
+    given = list(stream_texts(prompts)) if prompts else held_out()
     if emotions:
         Scorecard(split(emotions), **told).check()
     read, validity = _judge(judge, reader, readings, force)
@@ -118,7 +124,7 @@ def scorecard(
     found = _directions(directions, loaded)
     options = Scorecard(split(emotions) or tuple(found.emotions), **told)
     options.check()
-    chosen = _numbers("--layers", layers, int)
+    chosen = numbered("--layers", layers)
     other = None if other_model == "none" else load(other_model, device, dtype)
     with bars() as progress:
         folder = run_scorecard(
@@ -128,7 +134,7 @@ def scorecard(
             methods=_methods(named, loaded, found, chosen, chat, seed),
             judge=read,
             prompts=given,
-            prompts_name=Path(prompts).stem,
+            prompts_name=Path(prompts).stem if prompts else "scenarios",
             other=other,
             encode=_encoder() if relevance else None,
             validity=validity,
@@ -138,11 +144,11 @@ def scorecard(
     finish(folder)
 
 
-def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
+def _doses(text: str) -> tuple[float, ...]:
     try:
-        return tuple(kind(part) for part in split(text))
+        return tuple(float(part) for part in split(text))
     except ValueError as error:
-        raise UserError(f"{option} {text}: give numbers, comma-separated") from error
+        raise UserError(f"--doses {text}: give numbers, comma-separated") from error
 
 
 def _directions(given: Path | None, model: "Model") -> "Directions":

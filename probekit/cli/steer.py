@@ -14,8 +14,8 @@ from probekit.cli.application import (
     app,
     bars,
     load,
+    numbered,
     out,
-    split,
 )
 from probekit.errors import UserError, unknown
 
@@ -86,7 +86,7 @@ def steer(
     steering, token by token, along the emotion's direction.
     """
     from probekit.directions import sources
-    from probekit.steering import Decoding, Setting, checked_dose
+    from probekit.steering import Decoding, Setting, checked_dose, default_layers
 
     if not prompt.strip():
         raise UserError("the prompt is empty: give some words")
@@ -96,6 +96,9 @@ def steer(
         raise unknown("--tokens", tokens, TOKENS)
     decoding = Decoding(max_new_tokens, temperature, top_p)
     found = sources.from_path(directions)[0] if directions else None
+    known = found.emotions if found else sources.emotions()
+    if emotion not in known:
+        raise unknown("emotion", emotion, known)
     loaded = load(model, device, dtype)
     setting = Setting.of(loaded, chat)
     with bars() as progress:
@@ -103,7 +106,7 @@ def steer(
 
         if found is None:
             found = sources.from_vignettes(loaded, counting(progress, "reading"))
-        chosen = _layers(layers, found, loaded)
+        chosen = numbered("--layers", layers) or default_layers(loaded, found)
         positions = _positions(tokens, start, decay)
         options: dict[str, Any] = {"how": how, "positions": positions}
         if gate:
@@ -115,24 +118,6 @@ def steer(
     _show(loaded, setting, prompt, steering, replies, found, emotion, chosen)
     told = [f"--dose={steering.dose:g}"] if dose == AUTO else []
     _say(f"again: {_again(told)}")
-
-
-def _layers(given: str, directions: "Directions", model: "Model") -> tuple[int, ...]:
-    """Layers from text, or those of the middle third of depth."""
-    from probekit.steering import default_layers
-
-    if not given:
-        return default_layers(model, directions)
-    found: list[int] = []
-    try:
-        for part in split(given):
-            first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
-    except ValueError:
-        found = []
-    if not found:
-        raise UserError(f"--layers {given}: give numbers such as 19, or 10,15, or 10-19")
-    return tuple(dict.fromkeys(found))
 
 
 def _positions(tokens: str, start: int, decay: float) -> Any:

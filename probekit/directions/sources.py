@@ -22,6 +22,11 @@ def neutral_texts() -> StimulusSet:
     return StimulusSet.load(SET).select(arm=NEUTRAL_ARM, split="dev")
 
 
+def emotions() -> tuple[str, ...]:
+    """The emotions of `from_vignettes`."""
+    return tuple(sorted(set(StimulusSet.load(SET).select(arm=ARM).column("emotion").tolist())))
+
+
 def from_vignettes(model: Model, advance: Callable[[int], None] = lambda _: None) -> Directions:
     """Grouped directions of the vignettes' dev split, `resid_post`, averaged over tokens.
 

@@ -183,6 +183,16 @@ class Random(Steered):
         return super().steering(emotion, dose).random(1000 * (self.seed + 1) + place)
 
 
+def held_out(count: int = 24, split: str = "test") -> list[tuple[str, str]]:
+    """(id, text) of scenarios with their indifferent events, spread over the themes.
+
+    No direction is made from them; "test" is for measuring, "dev" for eliciting.
+    """
+    rows = StimulusSet.load("scenarios").select(split=split, valence="neutral").rows
+    step = max(1, len(rows) // count)
+    return [(row.id, row.text) for row in rows[::step][:count]]
+
+
 def produce(
     model: Model,
     method: Method,

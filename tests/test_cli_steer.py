@@ -1,0 +1,82 @@
+"""`probekit steer`: what it prints, and what it refuses in one line."""
+
+import pytest
+from test_cli import refused
+
+from probekit.bundled import DEFAULT
+from probekit.cli import run
+from probekit.cli.application import numbered
+from probekit.cli.steer import _again
+from probekit.errors import UserError
+
+GRIEF = ["--emotion", "grief"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--emotion", "sorrow"], "unknown emotion 'sorrow': accepted are admiration"),
+        ([*GRIEF, "--dose", "much"], "give a number from 0 to 2"),
+        ([*GRIEF, "--dose=-0.1"], "give a number from 0 to 2"),
+        ([*GRIEF, "--dose", "2.1"], "give a number from 0 to 2"),
+        ([*GRIEF, "--tokens", "first"], "unknown --tokens 'first'"),
+        ([*GRIEF, "--max-new-tokens", "0"], "give 1 or more"),
+        ([*GRIEF, "--top-p", "0"], "top-p"),
+        ([*GRIEF, "--directions", "nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_refuses_bad_input_before_a_model_is_loaded(capsys, options, says):
+    assert says in refused(capsys, "steer", "no-such-model", "My week", *options)
+
+
+def test_refuses_an_empty_prompt(capsys):
+    assert "empty" in refused(capsys, "steer", DEFAULT, "  ", *GRIEF)
+
+
+def test_layers_are_numbers_and_ranges():
+    assert numbered("--layers", "10-12, 15,11") == (10, 11, 12, 15)
+    assert numbered("--layers", "") == ()
+    with pytest.raises(UserError, match="give numbers such as 19"):
+        numbered("--layers", "ten")
+
+
+def test_the_command_to_repeat_holds_the_dose_that_was_found(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["probekit", "steer", "m", "a b", "--dose", "auto", "--chat"])
+    assert _again(["--dose=0.08"]) == "probekit steer m 'a b' --chat --dose=0.08"
+    monkeypatch.setattr("sys.argv", ["probekit", "steer", "m", "--dose=auto"])
+    assert _again(["--dose=0.08"]) == "probekit steer m --dose=0.08"
+
+
+@pytest.mark.slow
+class TestOnTheDefaultModel:
+    def test_prints_plain_steered_and_random_beside_each_other(self, capsys):
+        job = ["steer", DEFAULT, "My week at work was", *GRIEF, "--dose", "0.08"]
+        assert run([*job, "--max-new-tokens", "6", "--stream"]) == 0
+        captured = capsys.readouterr()
+        shown = " ".join(captured.out.split())
+        assert "dose 0.08 (total 0.8) added at resid_post, layers 10," in shown
+        for part in ("plain", "steered, dose 0.08", "random direction, same dose", "again: "):
+            assert part in shown
+        assert shown.count("perplexity without steering") == 3
+        assert "token by token" in shown
+
+    def test_dose_zero_writes_the_plain_text_three_times(self, capsys):
+        job = ["steer", DEFAULT, "My week at work was", *GRIEF, "--dose", "0"]
+        assert run([*job, "--max-new-tokens", "4", "--layers", "10"]) == 0
+        shown = capsys.readouterr().out
+        row = next(line for line in shown.splitlines() if line.count(" a mix") >= 2 or "mix" in line)
+        assert row.count("a mix of work") == 3
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--layers", "40"], "unknown layer 40"),
+            (["--gate", "grief"], "EMOTION:THRESHOLD"),
+            (["--tokens", "all", "--decay", "0.5"], "--tokens response"),
+            (["--decay", "2"], "decay"),
+            (["--how", "push"], "way of steering"),
+            (["--max-new-tokens", "9000"], "the context holds"),
+        ],
+    )
+    def test_refuses_what_only_the_model_can_tell(self, capsys, options, says):
+        assert says in refused(capsys, "steer", DEFAULT, "My week", *GRIEF, *options)
