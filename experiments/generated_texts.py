@@ -23,10 +23,11 @@ from probekit.stimuli import StimulusSet
 
 MODELS = {"smollm2-135m": False, "qwen2.5-coder-0.5b": False, "qwen2.5-coder-1.5b": True}
 """Model -> whether it is used in its chat template."""
-OPENER = " That evening I told my sister about it. I said: “"
+OPENERS = (" I felt", " When I got home, I", " I said to my sister: “I", " All that night I")
+"""What a text that is written on begins with, in turn."""
 BRIEF = "You are the person who tells this. Say in one or two sentences what goes on inside you."
 DOSES, BROKEN = (0.04, 0.08), 0.6
-DECODING = Decoding(max_new_tokens=32)
+DECODING = Decoding(max_new_tokens=36, temperature=0.8, top_p=0.9)
 EMOTIONS = (
     "rage",
     "grief",
@@ -47,7 +48,10 @@ def prompts(chat: bool) -> list[tuple[str, str]]:
     by_key = {(row.scenario, row.valence): row for row in rows}
     names = sorted({row.scenario for row in rows})
     taken = [by_key[name, valences[n % 3]] for n, name in enumerate(names)]
-    return [(row.id, row.text if chat else row.text + OPENER) for row in taken]
+    return [
+        (row.id, row.text if chat else row.text + OPENERS[(n // 3) % len(OPENERS)])
+        for n, row in enumerate(taken)
+    ]
 
 
 def cells(model: Model, chat: bool) -> Iterator[tuple[str, Method, str, float | None, int]]:
@@ -70,7 +74,7 @@ def written(model: Model, chat: bool) -> Iterator[dict[str, str]]:
     for condition, method, emotion, dose, count in cells(model, chat):
         chosen = [given[(at + n) % len(given)] for n in range(count)]
         at += count
-        for sample in produce(model, method, emotion, dose, chosen, DECODING):
+        for sample in produce(model, method, emotion, dose, chosen, DECODING, seed=at):
             yield row(model.name, condition, sample)
 
 
@@ -78,7 +82,10 @@ def row(model: str, condition: str, sample: Sample) -> dict[str, str]:
     parts = (model, condition, sample.emotion, "" if sample.dose is None else f"{sample.dose:g}")
     name = "-".join(part for part in (*parts, sample.prompt) if part)
     dose = "" if sample.dose is None else f"{sample.dose:g}"
-    values = (name, sample.text.strip(), model, condition, sample.emotion, dose, sample.prompt)
+    opener = next((each for each in OPENERS if sample.asked.endswith(each)), "")
+    # A reader sees the words that the model was given to begin with.
+    text = (opener + sample.text).strip() if sample.text.strip() else ""
+    values = (name, text, model, condition, sample.emotion, dose, sample.prompt)
     return dict(zip(COLUMNS, values, strict=True))
 
 

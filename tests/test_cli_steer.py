@@ -22,6 +22,11 @@ GRIEF = ["--emotion", "grief"]
         ([*GRIEF, "--tokens", "first"], "unknown --tokens 'first'"),
         ([*GRIEF, "--max-new-tokens", "0"], "give 1 or more"),
         ([*GRIEF, "--top-p", "0"], "top-p"),
+        ([*GRIEF, "--gate", "grief"], "EMOTION:THRESHOLD"),
+        ([*GRIEF, "--gate", "sorrow:1"], "unknown emotion 'sorrow'"),
+        ([*GRIEF, "--tokens", "all", "--decay", "0.5"], "--tokens response"),
+        ([*GRIEF, "--decay", "2"], "decay"),
+        ([*GRIEF, "--how", "push"], "way of steering"),
         ([*GRIEF, "--directions", "nowhere.safetensors"], "nowhere.safetensors"),
     ],
 )
@@ -58,23 +63,21 @@ class TestOnTheDefaultModel:
         for part in ("plain", "steered, dose 0.08", "random direction, same dose", "again: "):
             assert part in shown
         assert shown.count("perplexity without steering") == 3
-        assert "token by token" in shown
+        assert "read along grief at layer 10, without steering" in shown
 
     def test_dose_zero_writes_the_plain_text_three_times(self, capsys):
         job = ["steer", DEFAULT, "My week at work was", *GRIEF, "--dose", "0"]
         assert run([*job, "--max-new-tokens", "4", "--layers", "10"]) == 0
         shown = capsys.readouterr().out
-        row = next(line for line in shown.splitlines() if line.count(" a mix") >= 2 or "mix" in line)
+        row = next(
+            line for line in shown.splitlines() if line.count(" a mix") >= 2 or "mix" in line
+        )
         assert row.count("a mix of work") == 3
 
     @pytest.mark.parametrize(
         ("options", "says"),
         [
             (["--layers", "40"], "unknown layer 40"),
-            (["--gate", "grief"], "EMOTION:THRESHOLD"),
-            (["--tokens", "all", "--decay", "0.5"], "--tokens response"),
-            (["--decay", "2"], "decay"),
-            (["--how", "push"], "way of steering"),
             (["--max-new-tokens", "9000"], "the context holds"),
         ],
     )

@@ -336,11 +336,11 @@ def test_refuses_what_does_not_fit():
     model, other = build("llama"), build("gpt2")
     prompts = encoded(model)
     with pytest.raises(UserError, match="another model"):
-        generate(model, prompts, steer(other))
+        generate(model, prompts, steer(other), SHORT)
     with pytest.raises(UserError, match="the context holds"):
         generate(model, prompts, None, Decoding(max_new_tokens=60))
     with pytest.raises(UserError, match="2 steerings for 5 prompts"):
-        generate(model, prompts, [None, None])
+        generate(model, prompts, [None, None], SHORT)
     with pytest.raises(UserError, match="unknown layer"):
         steer(model, layers=(7,))
     with pytest.raises(UserError, match="way of steering"):

@@ -1,5 +1,6 @@
 """The command that makes a model write with an emotion: `steer`."""
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -21,8 +22,9 @@ from probekit.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from probekit.directions import Directions
+    from probekit.edits import Gate
     from probekit.models import Model
-    from probekit.steering import Reply, Steering
+    from probekit.steering import Steering
     from probekit.steering.methods import Setting
 
 AUTO = "auto"
@@ -86,7 +88,17 @@ def steer(
     steering, token by token, along the emotion's direction.
     """
     from probekit.directions import sources
-    from probekit.steering import Decoding, Setting, checked_dose, default_layers
+    from probekit.runs import counting
+    from probekit.steering import (
+        HOW,
+        Decoding,
+        Setting,
+        Steering,
+        check_room,
+        checked_dose,
+        default_layers,
+        generate,
+    )
 
     if not prompt.strip():
         raise UserError("the prompt is empty: give some words")
@@ -94,30 +106,36 @@ def steer(
         checked_dose(dose)
     if tokens not in TOKENS:
         raise unknown("--tokens", tokens, TOKENS)
+    if how not in HOW:
+        raise unknown("way of steering", how, HOW)
     decoding = Decoding(max_new_tokens, temperature, top_p)
+    positions = _positions(tokens, start, decay)
+    condition = _condition(gate) if gate else None
     found = sources.from_path(directions)[0] if directions else None
     known = found.emotions if found else sources.emotions()
-    if emotion not in known:
-        raise unknown("emotion", emotion, known)
+    if strange := [name for name in (emotion, *(condition or ())[:1]) if name not in known]:
+        raise unknown("emotion", strange[0], known)
     loaded = load(model, device, dtype)
-    setting = Setting.of(loaded, chat)
+    setting, chosen = Setting.of(loaded, chat), numbered("--layers", layers)
+    if strange := [layer for layer in chosen if layer >= loaded.n_layers]:
+        raise unknown("layer", strange[0], [f"0 to {loaded.n_layers - 1}"])
+    encoded = loaded.encode([prompt], setting.template("plain"))
+    check_room(loaded, encoded, decoding)
     with bars() as progress:
-        from probekit.runs import counting
-
         if found is None:
             found = sources.from_vignettes(loaded, counting(progress, "reading"))
-        chosen = numbered("--layers", layers) or default_layers(loaded, found)
-        positions = _positions(tokens, start, decay)
+        chosen = chosen or default_layers(loaded, found)
         options: dict[str, Any] = {"how": how, "positions": positions}
-        if gate:
-            options["gate"] = _gate(gate, loaded, found, chosen[0])
-        steering = _steering(loaded, found, emotion, chosen, options)
+        if condition:
+            options["gate"] = _gate(condition, loaded, found, chosen[0])
+        steering = Steering.along(loaded, found, emotion, 0.0, layers=chosen, **options)
         steering = _dosed(loaded, steering, dose, bound, setting, decoding, progress)
-    shown = _listener() if stream else None
-    replies = _written(loaded, setting, prompt, steering, decoding, seed, shown)
-    _show(loaded, setting, prompt, steering, replies, found, emotion, chosen)
-    told = [f"--dose={steering.dose:g}"] if dose == AUTO else []
-    _say(f"again: {_again(told)}")
+    rows = [None, steering, steering.random(seed)]
+    listen = _listen if stream else None
+    replies = generate(loaded, encoded * 3, rows, decoding, seed=seed, stream=listen)
+    _show(loaded, setting, prompt, steering, [reply.text for reply in replies])
+    _trace(loaded, found, emotion, chosen[0], [reply.text for reply in replies])
+    _say(f"again: {_again([f'--dose={steering.dose:g}'] if dose == AUTO else [])}")
 
 
 def _positions(tokens: str, start: int, decay: float) -> Any:
@@ -130,32 +148,27 @@ def _positions(tokens: str, start: int, decay: float) -> Any:
     return tokens
 
 
-def _gate(given: str, model: "Model", directions: "Directions", layer: int) -> Any:
+def _condition(given: str) -> tuple[str, float]:
+    """Emotion and threshold of a gate."""
+    name, _, number = given.partition(":")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise UserError(f"--gate {given}: give EMOTION:THRESHOLD, such as grief:1.5") from None
+
+
+def _gate(
+    condition: tuple[str, float], model: "Model", directions: "Directions", layer: int
+) -> "Gate":
     """A gate on the state at the first steered layer, before it is steered."""
     from probekit.directions import Reference, sources
     from probekit.edits import Gate
 
-    name, _, number = given.partition(":")
-    try:
-        threshold = float(number)
-    except ValueError:
-        raise UserError(f"--gate {given}: give EMOTION:THRESHOLD, such as grief:1.5") from None
+    name, threshold = condition
     place = directions.place(name, layer)[0]
     reference = Reference.measure(model, directions, sources.neutral_texts(), layer)
-    raw = reference.mean[place] + threshold * reference.deviation[place]
+    raw = float(reference.mean[place] + threshold * reference.deviation[place])
     return Gate(f"{directions.kind}.{layer}", directions.of(name, layer), raw)
-
-
-def _steering(
-    model: "Model",
-    directions: "Directions",
-    emotion: str,
-    layers: tuple[int, ...],
-    options: dict[str, Any],
-) -> "Steering":
-    from probekit.steering import Steering
-
-    return Steering.along(model, directions, emotion, 0.0, layers=layers, **options)
 
 
 def _dosed(
@@ -168,10 +181,11 @@ def _dosed(
     progress: Any,
 ) -> "Steering":
     """The steering at its dose, the largest within the bound where it is to be found."""
-    if dose != AUTO:
-        return steering.at(float(dose))
     from probekit.runs import counting
     from probekit.scorecard.auto import auto_dose
+
+    if dose != AUTO:
+        return steering.at(float(dose))
 
     found = auto_dose(
         model, steering, setting, decoding, bound, advance=counting(progress, "doses tried")
@@ -181,69 +195,49 @@ def _dosed(
     return steering.at(found.dose)
 
 
-def _written(
-    model: "Model",
-    setting: "Setting",
-    prompt: str,
-    steering: "Steering",
-    decoding: Any,
-    seed: int,
-    stream: Any,
-) -> "list[Reply]":
-    """Plain, steered and along a random direction: three rows of one batch."""
-    from probekit.steering import generate
-
-    encoded = model.encode([prompt], setting.template("plain"))
-    rows = [None, steering, steering.random(seed)]
-    return generate(model, encoded * 3, rows, decoding, seed=seed, stream=stream)
-
-
-def _listener() -> Any:
-    def listen(row: int, piece: str) -> None:
-        if row == 1:
-            sys.stderr.write(piece)
-            sys.stderr.flush()
-
-    return listen
+def _listen(row: int, piece: str) -> None:
+    """The steered row, as it is written."""
+    if row == 1:
+        sys.stderr.write(piece)
+        sys.stderr.flush()
 
 
 def _show(
-    model: "Model",
-    setting: "Setting",
-    prompt: str,
-    steering: "Steering",
-    replies: "list[Reply]",
-    directions: "Directions",
-    emotion: str,
-    layers: tuple[int, ...],
+    model: "Model", setting: "Setting", prompt: str, steering: "Steering", texts: list[str]
 ) -> None:
-    """The three texts side by side, what they cost, and the trace of each."""
+    """The three texts side by side, and how expected each is without steering."""
     from rich.table import Table
     from rich.text import Text
 
     from probekit.scorecard.fluency import reply_nats
-    from probekit.steering.trace import trace
 
-    _say(f"{model.name}, {emotion}: {steering.explain()}")
+    _say(f"{model.name}: {steering.explain()}")
     names = ("plain", f"steered, dose {steering.dose:g}", "random direction, same dose")
     table = Table(box=None, expand=True, padding=(0, 2, 0, 0))
     for name in names:
         table.add_column(name, ratio=1)
-    table.add_row(*(Text(reply.text.strip() or "(nothing written)") for reply in replies))
-    plain = setting.template("plain")
-    nats = reply_nats(model, [prompt] * 3, [reply.text for reply in replies], plain)
-    perplexities = [f"{float(value):.1f}" for value in 2.718281828459045**nats]
-    table.add_row(*(Text(f"perplexity without steering: {value}") for value in perplexities))
-    out.print()
+    table.add_row(*(Text(text.strip() or "(nothing written)") for text in texts))
+    nats = reply_nats(model, [prompt] * 3, texts, setting.template("plain"))
+    told = ["missing" if math.isnan(value) else f"{math.exp(value):.1f}" for value in nats]
+    table.add_row(*(Text(f"perplexity without steering: {value}") for value in told))
     out.print(table)
-    found = [trace(model, directions, emotion, layers[0], reply.text) for reply in replies]
-    _say("")
-    _say(f"read along {emotion}, without steering, in standard deviations of neutral tokens:")
-    for name, each in zip(("plain", "steered", "random"), found, strict=True):
-        mean = "nothing to read" if each is None else f"mean {each.mean:+.2f}"
-        _say(f"  {name}: {mean}")
+
+
+def _trace(
+    model: "Model", directions: "Directions", emotion: str, layer: int, texts: list[str]
+) -> None:
+    """What each text reads like along the emotion, and the steered one token by token."""
+    from probekit.steering import trace
+
+    found = [trace(model, directions, emotion, layer, text) for text in texts]
+    _say(
+        f"read along {emotion} at layer {layer}, without steering, in standard deviations of "
+        "neutral tokens:"
+    )
+    for name, each in zip(("plain", "steered", "random direction"), found, strict=True):
+        _say(f"  {name}: " + ("nothing to read" if each is None else f"mean {each.mean:+.2f}"))
     if found[1] is not None:
-        _say("  steered, token by token: " + " ".join(f"{p}{v:+.1f}" for p, v in found[1].tokens))
+        _say("  steered: " + " ".join(f"{piece} {value:+.1f}" for piece, value in found[1].tokens))
 
 
 def _again(told: list[str]) -> str:

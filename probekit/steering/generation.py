@@ -107,12 +107,7 @@ def generate(
     """
     each = _each(steering, len(prompts), "steerings")
     seeds = _each(seed, len(prompts), "seeds")
-    for prompt in prompts:
-        if len(prompt) + decoding.max_new_tokens > model.n_ctx:
-            raise UserError(
-                f"prompt {prompt.id!r} has {len(prompt)} tokens, and {decoding.max_new_tokens} "
-                f"are to be written: the context holds {model.n_ctx}; shorten it, or write fewer"
-            )
+    check_room(model, prompts, decoding)
     replies: dict[int, Reply] = {}
     # Prompts of one length need no pads, which cost as much as tokens.
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
@@ -125,6 +120,16 @@ def generate(
         replies |= dict(zip(rows, written, strict=True))
         advance(len(rows))
     return [replies[row] for row in range(len(prompts))]
+
+
+def check_room(model: Model, prompts: Sequence[Encoded], decoding: Decoding) -> None:
+    """Raise a `UserError` that names a prompt which leaves no room for what is to be written."""
+    for prompt in prompts:
+        if len(prompt) + decoding.max_new_tokens > model.n_ctx:
+            raise UserError(
+                f"prompt {prompt.id!r} has {len(prompt)} tokens, and {decoding.max_new_tokens} "
+                f"are to be written: the context holds {model.n_ctx}; shorten it, or write fewer"
+            )
 
 
 @dataclass(frozen=True)
