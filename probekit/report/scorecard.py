@@ -1,6 +1,6 @@
 """The page of a scorecard run."""
 
-from probekit.plots import MISSING
+from probekit.plots import MISSING, Estimate
 from probekit.report import scorecard_figures
 from probekit.report.causal import p_text, plain
 from probekit.report.markup import Html, joined, tag
@@ -184,13 +184,12 @@ def short_table(recorded: Recorded) -> Table:
     columns = ("method", "accuracy", "above random", "chance", "wrong", "incoherent", "ratio")
     rows: list[tuple[str, ...]] = []
     for setting in card.settings:
+        bare = ("wrong_emotion", "incoherent_rate", "perplexity_ratio")
         figures = [
             plain(card.value("target_accuracy", setting), signed=False),
             plain(card.value("target_accuracy_above_random", setting)),
-            plain(card.chance(), signed=False),
-            plain(card.value("wrong_emotion", setting), signed=False),
-            plain(card.value("incoherent_rate", setting), signed=False),
-            plain(card.value("perplexity_ratio", setting), signed=False),
+            _bare(card.chance()),
+            *[_bare(card.value(metric, setting)) for metric in bare],
         ]
         rows.append((str(setting), *figures))
     for method in card.methods:
@@ -204,7 +203,12 @@ def short_table(recorded: Recorded) -> Table:
                     plain(found.estimate, signed=False),
                     plain(apart.estimate) if apart else "-",
                     *("-", "-", "-"),
-                    plain(ratio.estimate, signed=False) if ratio else "-",
+                    _bare(ratio.estimate) if ratio else "-",
                 )
             )
     return f"Target accuracy by {card.judge}, all emotions together", columns, rows
+
+
+def _bare(estimate: Estimate) -> str:
+    """Without its interval, which stands on the page: a terminal is narrow."""
+    return "-" if estimate.value is None else f"{estimate.value:.2f}"
