@@ -58,7 +58,7 @@ class Scores:
     @cached_property
     def unanswered(self) -> NDArray[np.bool_]:
         """`[text]`, whether the judge gave no probabilities."""
-        return np.isnan(self.probabilities).any(1)
+        return np.any(np.isnan(self.probabilities), axis=1, keepdims=True)[:, 0]
 
     @cached_property
     def incoherent(self) -> NDArray[np.bool_]:
