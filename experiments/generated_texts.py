@@ -17,8 +17,8 @@ from probekit.cli.application import load
 from probekit.directions import sources
 from probekit.models import Model
 from probekit.runs import atomic_write
-from probekit.steering import Decoding, Sample
-from probekit.steering.methods import Method, Plain, Prompted, Setting, Steered, produce
+from probekit.steering import Decoding, Method, Plain, Prompted, Sample, Setting, Steered, generate
+from probekit.steering.methods import sample
 from probekit.stimuli import StimulusSet
 
 MODELS = {"smollm2-135m": False, "qwen2.5-coder-0.5b": False, "qwen2.5-coder-1.5b": True}
@@ -68,24 +68,40 @@ def cells(model: Model, chat: bool) -> Iterator[tuple[str, Method, str, float | 
         yield "degenerate", steered, emotion, BROKEN, 1
 
 
-def written(model: Model, chat: bool) -> Iterator[dict[str, str]]:
-    """Rows of the file; each cell goes on in the prompts where the one before it stopped."""
-    given, at = prompts(chat), 0
+def written(model: Model, chat: bool) -> list[dict[str, str]]:
+    """Rows of the file; each cell goes on in the prompts where the one before it stopped.
+
+    All cells are rows of the same batches: each row has its own prompt, vector and dose.
+    """
+    given, jobs = prompts(chat), []
     for condition, method, emotion, dose, count in cells(model, chat):
-        chosen = [given[(at + n) % len(given)] for n in range(count)]
-        at += count
-        for sample in produce(model, method, emotion, dose, chosen, DECODING, seed=at):
-            yield row(model.name, condition, sample)
+        for _ in range(count):
+            prompt = given[len(jobs) % len(given)]
+            encoded = model.encode([prompt[1]], method.template(emotion))[0]
+            jobs.append((condition, method, emotion, dose, prompt, encoded))
+    replies = generate(
+        model,
+        [encoded for *_, encoded in jobs],
+        [method.steering(emotion, dose) for _, method, emotion, dose, *_ in jobs],
+        DECODING,
+        seed=list(range(len(jobs))),
+        batch_size=32,
+    )
+    return [
+        row(model.name, condition, sample(prompt, reply, method, emotion, dose, seed))
+        for seed, ((condition, method, emotion, dose, prompt, _), reply) in enumerate(
+            zip(jobs, replies, strict=True)
+        )
+    ]
 
 
-def row(model: str, condition: str, sample: Sample) -> dict[str, str]:
-    parts = (model, condition, sample.emotion, "" if sample.dose is None else f"{sample.dose:g}")
-    name = "-".join(part for part in (*parts, sample.prompt) if part)
-    dose = "" if sample.dose is None else f"{sample.dose:g}"
-    opener = next((each for each in OPENERS if sample.asked.endswith(each)), "")
-    # A reader sees the words that the model was given to begin with.
-    text = (opener + sample.text).strip() if sample.text.strip() else ""
-    values = (name, text, model, condition, sample.emotion, dose, sample.prompt)
+def row(model: str, condition: str, made: Sample) -> dict[str, str]:
+    """A line of the file; the text begins with the words that the model was given to begin with."""
+    dose = "" if made.dose is None else f"{made.dose:g}"
+    name = "-".join(part for part in (model, condition, made.emotion, dose, made.prompt) if part)
+    opener = next((each for each in OPENERS if made.asked.endswith(each)), "")
+    text = (opener + made.text).strip() if made.text.strip() else ""
+    values = (name, text, model, condition, made.emotion, dose, made.prompt)
     return dict(zip(COLUMNS, values, strict=True))
 
 

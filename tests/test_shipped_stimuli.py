@@ -173,10 +173,10 @@ def test_vignettes():
         assert (free.valence, free.intensity) == (rich.valence, rich.intensity)
         assert neutral.intensity == ""
         assert len({row.person for row in rows}) == 1
-        assert all(40 <= len(texts.words(row.text)) <= 91 for row in rows), free.scenario
-        kept = set(texts.words(neutral.text)) & set(texts.words(free.text))
-        assert len(kept) >= 0.55 * len(set(texts.words(neutral.text))), free.scenario
-        added = Counter(texts.words(rich.text)) - Counter(texts.words(free.text))
+        assert all(40 <= len(words(row.text)) <= 91 for row in rows), free.scenario
+        kept = set(words(neutral.text)) & set(texts.words(free.text))
+        assert len(kept) >= 0.55 * len(set(words(neutral.text))), free.scenario
+        added = Counter(words(rich.text)) - Counter(texts.words(free.text))
         assert added.total() <= 12, rich.id
         assert set(listed) & set(added), rich.id
 
@@ -192,7 +192,7 @@ def test_minimal_pairs():
     for rows in couples:
         arms = {"keyword_free": Counter(), "neutral": Counter()}
         for row in rows:
-            arms[row.arm].update(texts.words(row.text))
+            arms[row.arm].update(words(row.text))
         assert arms["keyword_free"] == arms["neutral"], rows[0].scenario
 
 
@@ -265,9 +265,9 @@ def test_expressions():
     assert cells == expected | {("neutral", "neutral", part): 80 for part in ("dev", "test")}
     per_domain = Counter((r.emotion, r.arm, r.domain) for r in load("expressions").rows)
     assert {n for (e, *_), n in per_domain.items() if e != "neutral"} == {2, 3}
-    listed = texts.lexicon()
+    listed = lexicon()
     for row in load("expressions").rows:
-        said = texts.words(row.text)
+        said = words(row.text)
         assert 12 <= len(said) <= 55, row.id
         if row.arm == "keyword_rich":
             assert row.emotion in {listed.get(word) for word in said}, row.id
@@ -275,7 +275,7 @@ def test_expressions():
 
 def test_expressions_do_not_repeat_one_another_or_other_sets():
     def runs(row: Stimulus) -> set[tuple[str, ...]]:
-        said = texts.words(row.text)
+        said = words(row.text)
         return {tuple(said[i : i + 5]) for i in range(len(said) - 4)}
 
     others = {
@@ -292,7 +292,7 @@ def test_expressions_do_not_repeat_one_another_or_other_sets():
             seen.setdefault(run, set()).add(row.id)
     shared = Counter(pair for ids in seen.values() for pair in combinations(sorted(ids), 2))
     assert not [pair for pair, count in shared.items() if count > 2]
-    openings = Counter(" ".join(texts.words(r.text)[:3]) for r in load("expressions").rows)
+    openings = Counter(" ".join(words(r.text)[:3]) for r in load("expressions").rows)
     assert max(openings.values()) <= 4
 
 
