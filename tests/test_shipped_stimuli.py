@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from probekit.lint import Design, Finding, lint, texts
+from probekit.lint import Design, Finding, lint
 from probekit.lint.agreement import alphas, as_intended
 from probekit.stimuli import (
     Reading,
@@ -22,6 +22,7 @@ from probekit.stimuli import (
     read_readings,
     shipped,
     stream_rows,
+    words,
 )
 from probekit.stimuli.readings import text_hash
 
@@ -174,9 +175,9 @@ def test_vignettes():
         assert neutral.intensity == ""
         assert len({row.person for row in rows}) == 1
         assert all(40 <= len(words(row.text)) <= 91 for row in rows), free.scenario
-        kept = set(words(neutral.text)) & set(texts.words(free.text))
+        kept = set(words(neutral.text)) & set(words(free.text))
         assert len(kept) >= 0.55 * len(set(words(neutral.text))), free.scenario
-        added = Counter(words(rich.text)) - Counter(texts.words(free.text))
+        added = Counter(words(rich.text)) - Counter(words(free.text))
         assert added.total() <= 12, rich.id
         assert set(listed) & set(added), rich.id
 
