@@ -51,7 +51,7 @@ class Letters(Features):
 
     name, key = "letters", ("letters",)
 
-    def of(self, texts):
+    def read(self, texts):
         alphabet = "abcdefghijklmnopqrstuvwxyz"
         return np.array([[t.count(a) for a in alphabet] for t in texts], dtype=np.float32)
 
@@ -149,9 +149,9 @@ def test_a_trained_judge_learns_keeps_what_it_learned_and_says_what_trained_it()
     assert judge.trained_on == {text_key(text) for text in lesson.texts}
 
     class Broken(Letters):
-        def of(self, texts):
+        def read(self, texts):
             assert len(texts) == 1, "the training texts were read again"
-            return super().of(texts)
+            return super().read(texts)
 
     again = TrainedJudge(Broken(), lesson, grid=(0.01, 1.0))
     text = ["grief and rage"]

@@ -29,10 +29,20 @@ class Features(ABC):
     name: str
     key: tuple[str, ...]
     reads_with: frozenset[str] = frozenset()
+    _last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`[text, d]`; asked for the same texts again, as judges that share features are, it is
+        not read again.
+        """
+        asked = tuple(texts)
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, self.read(asked)
+        return self._last[1]
 
     @abstractmethod
-    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """`[text, d]`."""
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same, read."""
 
 
 class Embedding(Features):
@@ -44,7 +54,7 @@ class Embedding(Features):
         self.encoder = encoder or SentenceEncoder()
         self.key = ("embedding", self.encoder.fingerprint)
 
-    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.encoder.encode(texts)
 
 
@@ -71,7 +81,7 @@ class States(Features):
             str(FRAME.pattern),
         )
 
-    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         read = capture(
             self.model,
             list(texts),
@@ -92,5 +102,5 @@ class Both(Features):
         self.key = (*first.key, *second.key)
         self.reads_with = first.reads_with | second.reads_with
 
-    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.hstack([part.of(texts) for part in self.parts])

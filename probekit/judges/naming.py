@@ -15,8 +15,9 @@ from probekit.judges.trained import Lesson, TrainedJudge
 from probekit.models import Model, load_model
 
 JUDGES = ("lexicon", "embedding", "probe", "both", "likelihood", "ensemble")
-READER = "qwen2.5-coder-0.5b"
-"""The bundled model that judges read with: another one than the default that is steered."""
+READER = "gemma3-270m"
+"""The bundled model that judges read with: another one than the default that is steered, and the
+quickest of the others."""
 
 
 class Bench:
