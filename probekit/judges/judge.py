@@ -77,7 +77,7 @@ def best(probabilities: Floats, labels: Sequence[str] = LABELS) -> list[str]:
     missing = np.any(np.isnan(probabilities), axis=1, keepdims=True)
     places = np.argmax(np.where(missing, 0.0, probabilities), axis=1).tolist()
     gone = missing[:, 0].tolist()
-    return ["" if none else labels[place] for none, place in zip(gone, places, strict=True)]
+    return ["" if none else str(labels[place]) for none, place in zip(gone, places, strict=True)]
 
 
 def checked(texts: Sequence[Any]) -> list[str]:
