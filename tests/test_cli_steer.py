@@ -7,6 +7,7 @@ from probekit.bundled import DEFAULT
 from probekit.cli import run
 from probekit.cli.application import numbered
 from probekit.cli.steer import _again
+from probekit.cli.sweeping import _groups
 from probekit.errors import UserError
 
 GRIEF = ["--emotion", "grief"]
@@ -36,6 +37,29 @@ def test_refuses_bad_input_before_a_model_is_loaded(capsys, options, says):
 
 def test_refuses_an_empty_prompt(capsys):
     assert "empty" in refused(capsys, "steer", DEFAULT, "  ", *GRIEF)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["My week"], "leave the prompt out"),
+        (["--gate", "grief:1"], "no --gate"),
+    ],
+)
+def test_refuses_what_a_sweep_does_not_take(capsys, arguments, says):
+    assert says in refused(capsys, "steer", DEFAULT, *arguments, *GRIEF, "--sweep")
+
+
+def test_layers_of_a_sweep_are_groups():
+    assert _groups("", 30) == {
+        "7": (7,),
+        "15": (15,),
+        "22": (22,),
+        "10-19": tuple(range(10, 20)),
+    }
+    assert _groups("3; 4-5", 6) == {"3": (3,), "4-5": (4, 5)}
+    with pytest.raises(UserError, match="layers from 0 to 5"):
+        _groups("6", 6)
 
 
 def test_layers_are_numbers_and_ranges():
@@ -73,6 +97,14 @@ class TestOnTheDefaultModel:
             line for line in shown.splitlines() if line.count(" a mix") >= 2 or "mix" in line
         )
         assert row.count("a mix of work") == 3
+
+    def test_sweep_writes_a_page(self, capsys, tmp_path):
+        job = ["steer", DEFAULT, *GRIEF, "--sweep", "--doses", "0.05", "--layers", "12"]
+        job += ["--judge", "lexicon", "--force", "--max-new-tokens", "3", "--out", str(tmp_path)]
+        assert run(job) == 0
+        shown = capsys.readouterr().out
+        assert "steer 12" in shown
+        assert (tmp_path / "report.html").is_file()
 
     @pytest.mark.parametrize(
         ("options", "says"),

@@ -107,7 +107,7 @@ def scorecard(
     if strange := [name for name in named if name not in METHODS]:
         raise unknown("method", strange[0], METHODS)
     told: dict[str, Any] = {
-        "doses": _doses(doses),
+        "doses": doses_of(doses),
         "decoding": Decoding(max_new_tokens),
         "effects_of": split(side_effects),
         "refusals": refusals,
@@ -119,7 +119,7 @@ def scorecard(
     given = list(stream_texts(prompts)) if prompts else held_out()
     if emotions:
         Scorecard(split(emotions), **told).check()
-    read, validity = _judge(judge, reader, readings, force)
+    read, validity = held_to_readers(judge, reader, readings, force)
     loaded = load(model, device, dtype)
     found = _directions(directions, loaded)
     options = Scorecard(split(emotions) or tuple(found.emotions), **told)
@@ -144,7 +144,8 @@ def scorecard(
     finish(folder)
 
 
-def _doses(text: str) -> tuple[float, ...]:
+def doses_of(text: str) -> tuple[float, ...]:
+    """Numbers from text."""
     try:
         return tuple(float(part) for part in split(text))
     except ValueError as error:
@@ -179,7 +180,7 @@ def _methods(
     return made
 
 
-def _judge(
+def held_to_readers(
     name: str, reader: str, folder: Path | None, force: bool
 ) -> "tuple[Judge, dict[str, dict[str, Any]]]":
     """The judge, and its kappa with blind readers where there are readings."""

@@ -11,6 +11,7 @@ import typer
 from probekit.cli.application import (
     Device,
     Dtype,
+    Folder,
     ModelName,
     app,
     bars,
@@ -18,6 +19,8 @@ from probekit.cli.application import (
     numbered,
     out,
 )
+from probekit.cli.sweeping import DOSES
+from probekit.cli.sweeping import sweep as swept
 from probekit.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -34,7 +37,10 @@ TOKENS = ("response", "prompt", "all")
 @app.command()
 def steer(
     model: ModelName,
-    prompt: Annotated[str, typer.Argument(help="What the model writes on after, or replies to.")],
+    prompt: Annotated[
+        str, typer.Argument(help="What the model writes on after, or replies to; none for --sweep.")
+    ] = "",
+    *,
     emotion: Annotated[str, typer.Option(help="One of the directions' emotions.")],
     dose: Annotated[
         str,
@@ -54,7 +60,11 @@ def steer(
         ),
     ] = None,
     layers: Annotated[
-        str, typer.Option(help="Such as 19, or 10,15, or 10-19. Default: the middle third.")
+        str,
+        typer.Option(
+            help="Such as 19, or 10,15, or 10-19; of --sweep several, as 10;15;10-19. Default: "
+            "the middle third."
+        ),
     ] = "",
     how: Annotated[str, typer.Option(help="add, clamp, project_out or replace.")] = "add",
     tokens: Annotated[str, typer.Option(help="response, prompt or all.")] = "response",
@@ -79,6 +89,15 @@ def steer(
     stream: Annotated[
         bool, typer.Option("--stream", help="Show the steered text while it is written.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="All --doses at all groups of --layers; a page.")
+    ] = False,
+    doses: Annotated[str, typer.Option(help="For --sweep.")] = DOSES,
+    judge: Annotated[str, typer.Option(help="For --sweep; see probekit judge.")] = "ensemble",
+    force: Annotated[
+        bool, typer.Option("--force", help="A judge that blind readers do not agree with, too.")
+    ] = False,
+    out_: Folder = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
@@ -100,8 +119,11 @@ def steer(
         generate,
     )
 
-    if not prompt.strip():
-        raise UserError("the prompt is empty: give some words")
+    if bool(prompt.strip()) == sweep:
+        what = "--sweep has prompts of its own: leave the prompt out"
+        raise UserError(what if sweep else "the prompt is empty: give some words")
+    if sweep and gate:
+        raise UserError("--sweep takes no --gate: try a gate at one dose")
     if dose != AUTO:
         checked_dose(dose)
     if tokens not in TOKENS:
@@ -116,7 +138,16 @@ def steer(
     if strange := [name for name in (emotion, *(condition or ())[:1]) if name not in known]:
         raise unknown("emotion", strange[0], known)
     loaded = load(model, device, dtype)
-    setting, chosen = Setting.of(loaded, chat), numbered("--layers", layers)
+    setting = Setting.of(loaded, chat)
+    if sweep:
+        found = found or sources.from_vignettes(loaded)
+        told: dict[str, Any] = {"how": how, "positions": positions}
+        swept(
+            loaded, found.for_model(loaded), emotion, setting, decoding, told,
+            doses=doses, layers=layers, judge=judge, force=force, out=out_,
+        )  # fmt: skip
+        return
+    chosen = numbered("--layers", layers)
     if strange := [layer for layer in chosen if layer >= loaded.n_layers]:
         raise unknown("layer", strange[0], [f"0 to {loaded.n_layers - 1}"])
     encoded = loaded.encode([prompt], setting.template("plain"))
