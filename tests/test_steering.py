@@ -271,6 +271,20 @@ def test_draws_follow_the_distribution():
     assert bool(((counts[:3] / 20_000 - kept).abs() < 4 * deviation).all())
 
 
+def test_the_share_is_found_among_few_or_all_tokens(monkeypatch):
+    scores = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+    few = _Draw(Decoding(temperature=1.0, top_p=0.9), [0, 1, 2, 3])(torch.empty(0), scores)
+    monkeypatch.setattr("probekit.steering.generation.HEAD", 5)
+    again = _Draw(Decoding(temperature=1.0, top_p=0.9), [0, 1, 2, 3])(torch.empty(0), scores)
+    assert torch.equal(few, again)
+    for row in range(4):
+        order = scores[row].softmax(-1).sort(descending=True)
+        held = int((order.values.cumsum(-1) < 0.9).sum()) + 1
+        assert set(few[row].isfinite().nonzero().flatten().tolist()) == set(
+            order.indices[:held].tolist()
+        )
+
+
 # Streaming, and what is left behind
 
 
