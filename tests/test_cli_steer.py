@@ -1,5 +1,7 @@
 """`probekit steer`: what it prints, and what it refuses in one line."""
 
+import re
+
 import pytest
 from test_cli import refused
 
@@ -9,6 +11,7 @@ from probekit.cli.application import numbered
 from probekit.cli.steer import _again
 from probekit.cli.sweeping import _groups
 from probekit.errors import UserError
+from probekit.scorecard.auto import GRID
 
 GRIEF = ["--emotion", "grief"]
 
@@ -97,6 +100,15 @@ class TestOnTheDefaultModel:
             line for line in shown.splitlines() if line.count(" a mix") >= 2 or "mix" in line
         )
         assert row.count("a mix of work") == 3
+
+    def test_finds_the_dose_that_costs_what_is_allowed(self, capsys):
+        job = ["steer", DEFAULT, "My week at work was", *GRIEF, "--dose", "auto"]
+        assert run([*job, "--bound", "1.2", "--max-new-tokens", "4"]) == 0
+        shown = capsys.readouterr().out
+        ratios = [float(each) for each in re.findall(r"perplexity ratio ([\d.]+)", shown)]
+        assert ratios[-1] > 1.2 or len(ratios) == len(GRID)
+        assert all(ratio <= 1.2 for ratio in ratios[:-1])
+        assert f"--dose={GRID[len(ratios) - 2]:g}" in shown
 
     def test_sweep_writes_a_page(self, capsys, tmp_path):
         job = ["steer", DEFAULT, *GRIEF, "--sweep", "--doses", "0.05", "--layers", "12"]
