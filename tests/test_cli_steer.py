@@ -103,11 +103,11 @@ class TestOnTheDefaultModel:
 
     def test_finds_the_dose_that_costs_what_is_allowed(self, capsys):
         job = ["steer", DEFAULT, "My week at work was", *GRIEF, "--dose", "auto"]
-        assert run([*job, "--bound", "1.2", "--max-new-tokens", "4"]) == 0
+        assert run([*job, "--bound", "1.05", "--max-new-tokens", "4"]) == 0
         shown = capsys.readouterr().out
         ratios = [float(each) for each in re.findall(r"perplexity ratio ([\d.]+)", shown)]
-        assert ratios[-1] > 1.2 or len(ratios) == len(GRID)
-        assert all(ratio <= 1.2 for ratio in ratios[:-1])
+        assert ratios[-1] > 1.05 or len(ratios) == len(GRID)
+        assert all(ratio <= 1.05 for ratio in ratios[:-1])
         assert f"--dose={GRID[len(ratios) - 2]:g}" in shown
 
     def test_sweep_writes_a_page(self, capsys, tmp_path):
