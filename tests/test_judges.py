@@ -287,6 +287,11 @@ def test_halves_share_no_prompt_and_hold_everything(tmp_path):
     assert len(dev.texts) + len(report.texts) == 40
     assert len(dev.readings) + len(report.readings) == 120
     assert {r.id for r in dev.readings} == {t.id for t in dev.texts}
+    same = [("a", "same", "plain", "p0"), ("b", "same", "plain", "p1"), ("c", "own", "plain", "p0")]
+    same += [("d", "own too", "plain", "p1")]
+    found = write(tmp_path / "same", same, [(row[0], "a", "rage") for row in same])
+    dev, report = found.half("dev"), found.half("report")
+    assert (len(dev.texts), len(report.texts)) == (1, 2)
 
 
 # Validation
@@ -366,6 +371,39 @@ def test_ece_needs_200_texts(tmp_path):
 
 def test_best_takes_the_first_of_equals():
     assert best(np.full((1, 9), 1 / 9)) == [EMOTIONS[0]]
+
+
+# Calibration
+
+
+class Eager(Oracle):
+    """Sees rage where nothing is, a little more than neutral."""
+
+    name, identity = "eager", ("eager",)
+
+    def read(self, texts):
+        found = super().read(texts)
+        nothing = found.argmax(1) == LABELS.index("neutral")
+        found[nothing, 0], found[nothing, 8] = 0.5, 0.2
+        return found / found.sum(1, keepdims=True)
+
+
+def test_calibration_learns_how_often_nothing_is_expressed_and_from_which_texts(tmp_path):
+    readings = generated(tmp_path / "r", n=90)
+    judge = judges.Calibrated(Eager(), readings.half("dev"))
+    assert judge.shift == 1.0  # the least step above log(.5 / .2)
+    assert judge.judge(["rain", "rage", " "]) == ["neutral", "rage", ""]
+    assert judge.trained_on == {text_key(text.text) for text in readings.half("dev").texts}
+    report = readings.half("report")
+    assert validate(Eager(), report, n_draws=20).kappa.value < 0.95
+    assert validate(judge, report, n_draws=20).kappa.value == 1
+    with pytest.raises(UserError, match="cannot be computed"):
+        validate(judge, readings)
+    # The kappa that is kept is of the prompts that the judge has not seen.
+    assert readings.unseen_by(judge.trained_on).texts == report.texts
+    assert judges.kept_kappa(judge, readings) == validate(judge, report).kappa
+    with pytest.raises(UserError, match="to calibrate it"):
+        judges.Calibrated(judge, readings)
 
 
 # The sentence encoder
@@ -655,7 +693,8 @@ def test_the_command_validates_judges_and_refuses_one_that_is_no_good(tmp_path, 
 
     generated(tmp_path / "r")
     folder = str(tmp_path / "r")
-    assert run(["judge", "--validate", "--judge", "lexicon", "--readings", folder]) == 0
+    asked = ["judge", "--validate", "--judge", "lexicon", "--readings", folder]
+    assert run([*asked, "--half", "all"]) == 0
     shown = capsys.readouterr().out
     assert "readers a and b" in shown
     assert "40 texts of 10 prompts" in shown

@@ -33,7 +33,7 @@ def judge(
             "--judge",
             "--judges",
             help="Comma-separated: lexicon, embedding, probe, both, likelihood, ensemble. "
-            "Default: ensemble; with --validate all.",
+            "Default: both; with --validate all.",
         ),
     ] = "",
     validate: Annotated[
@@ -44,7 +44,11 @@ def judge(
         typer.Option(help="A folder with generated.csv and readings.csv. Default: the shipped."),
     ] = None,
     half: Annotated[
-        str, typer.Option(help="Validate on the prompts of one half only: dev or report.")
+        str,
+        typer.Option(
+            help="Prompts to validate on: report (default; judges were chosen on the others), dev, "
+            "all."
+        ),
     ] = "",
     reader: Annotated[
         str, typer.Option(help="The model that judges read with; not the one that wrote the texts.")
@@ -107,7 +111,7 @@ def _judges(
     from transformers.utils import logging
 
     from probekit.judges import JUDGES, EndpointJudge, PipelineJudge, by_names
-    from probekit.judges.naming import READER
+    from probekit.judges.naming import DEFAULT, READER
 
     logging.disable_progress_bar()
     made: list[Judge] = []
@@ -119,7 +123,7 @@ def _judges(
         unmapped = "neutral" if as_neutral else "refuse"
         made.append(PipelineJudge(pipeline, unmapped=unmapped, say=say))
     if names is None:
-        names = JUDGES if every else ("ensemble",)
+        names = JUDGES if every else (DEFAULT,)
     if every and "lexicon" not in names:
         names = ("lexicon", *names)
     return [*by_names(names, reader or READER, say), *made]
@@ -142,14 +146,14 @@ def _readings(folder: Path | None, half: str) -> "GeneratedReadings":
     from probekit.judges import GeneratedReadings
 
     found = GeneratedReadings.load(folder)
-    return found.half(half) if half else found
+    return found if half == "all" else found.half(half or "report")
 
 
 def _readings_if_any(folder: Path | None, half: str) -> "GeneratedReadings | None":
     """The readings; None where none are shipped and none were given."""
-    from probekit.stimuli import home
+    from probekit.judges import GeneratedReadings
 
-    if folder is None and not (home() / "generated" / "readings.csv").is_file():
+    if folder is None and not GeneratedReadings.are_shipped():
         return None
     return _readings(folder, half)
 

@@ -1,7 +1,7 @@
 """Judges of emotion in generated text: they see the text alone, never what it was made for.
 
     judge ──► lexicon, likelihood, pipeline, endpoint ──┐
-      └──► encoder ──► features ──► trained ──► ensemble ──► naming
+      └──► encoder ──► features ──► trained ──► calibrated ──► ensemble ──► naming
     readings ──► validation: kappa against blind readers, beside controls
 
 No judge's score is worth more than its agreement with people who read the same kind of text:
@@ -9,6 +9,7 @@ No judge's score is worth more than its agreement with people who read the same 
 are refused in its validation.
 """
 
+from probekit.judges.calibrated import Calibrated
 from probekit.judges.encoder import SentenceEncoder
 from probekit.judges.endpoint import EndpointJudge
 from probekit.judges.ensemble import Ensemble
@@ -44,6 +45,7 @@ __all__ = [
     "TRAINING_SETS",
     "Bench",
     "Both",
+    "Calibrated",
     "Embedding",
     "EndpointJudge",
     "Ensemble",

@@ -10,7 +10,7 @@ labels, "other", or empty where the reader could not tell), `second`, `coherence
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from probekit import stats
 from probekit.errors import UserError, unknown
-from probekit.judges.judge import LABELS
+from probekit.judges.judge import LABELS, text_key
 from probekit.runs import digest
 from probekit.stats import Estimate
 from probekit.stimuli import home, stream_rows
@@ -87,6 +87,11 @@ class GeneratedReadings:
     texts: tuple[Generated, ...]
     readings: tuple[BlindReading, ...]
 
+    @staticmethod
+    def are_shipped() -> bool:
+        """Whether probekit comes with readings."""
+        return (home() / "generated" / READINGS).is_file()
+
     @classmethod
     def load(cls, folder: str | Path | None = None) -> "GeneratedReadings":
         """Read both files of a folder; default the shipped one.
@@ -126,7 +131,13 @@ class GeneratedReadings:
         if which not in HALVES:
             raise unknown("half", which, HALVES)
         prompts = sorted({text.prompt for text in self.texts}, key=digest)
-        return self.select(prompt=prompts[HALVES.index(which) :: 2])
+        other = self.select(prompt=prompts[1::2])
+        if which == "report":
+            return other
+        # A text that was generated from two prompts must not be known on the half that is told of.
+        told = {text.text for text in other.texts}
+        own = [text.id for text in self.texts if text.prompt in prompts[::2]]
+        return self.select(id=[t.id for t in self.texts if t.id in own and t.text not in told])
 
     def select(self, **conditions: Any) -> "GeneratedReadings":
         """The texts whose fields have one of the given values, and their readings.
@@ -147,6 +158,22 @@ class GeneratedReadings:
             raise UserError(f"no generated text is left at {conditions}")
         ids = {text.id for text in kept}
         return replace(self, texts=kept, readings=tuple(r for r in self.readings if r.id in ids))
+
+    def unseen_by(self, trained_on: Collection[str]) -> "GeneratedReadings":
+        """The texts of prompts none of whose texts trained a judge.
+
+        Raises:
+            UserError: none is left.
+        """
+        seen = {text.prompt for text in self.texts if text_key(text.text) in trained_on}
+        left = [text.prompt for text in self.texts if text.prompt not in seen]
+        return self.select(prompt=left) if seen else self
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of texts, prompts and what readers said of the emotion."""
+        said = [[r.id, r.round, r.reader, r.emotion] for r in self.readings]
+        return digest([[[text.id, text.text, text.prompt] for text in self.texts], said])
 
     @cached_property
     def readers(self) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from probekit import runs, stats
 from probekit.errors import UserError
 from probekit.judges.judge import Floats, Judge, best, text_key
 from probekit.judges.readings import CHOICES, GeneratedReadings
-from probekit.runs import digest
 from probekit.stats import Estimate
 
 ENOUGH = 0.4
@@ -168,20 +167,22 @@ def require_kappa(judge: str, kappa: Estimate, *, forced: bool = False) -> Estim
 
 
 def kept_kappa(judge: Judge, readings: GeneratedReadings) -> Estimate:
-    """The kappa of `validate`, kept in the user's cache for a judge whose identity is known."""
+    """The kappa of `validate`, on the prompts none of whose texts trained the judge.
+
+    It is kept in the user's cache for a judge whose identity is known.
+
+    Raises:
+        UserError: no such prompt is left.
+    """
+    unseen = readings.unseen_by(judge.trained_on)
 
     def measure() -> list[float]:
-        kappa = validate(judge, readings).kappa
+        kappa = validate(judge, unseen).kappa
         return [kappa.value, kappa.low, kappa.high]
 
     if not judge.identity:
         return Estimate(*measure())
-    key = {
-        "kappa": 1,
-        "judge": list(judge.identity),
-        "texts": digest([[text.id, text.text, text.prompt] for text in readings.texts]),
-        "readings": digest([[r.id, r.round, r.reader, r.emotion] for r in readings.readings]),
-    }
+    key = {"kappa": 2, "judge": list(judge.identity), "readings": unseen.sha256}
     found = runs.stage(runs.cache_home() / "judges", key, measure)
     return Estimate(*(math.nan if value is None else value for value in found))
 
