@@ -1,7 +1,7 @@
 """Commands about directions of emotions: `directions`, `export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +16,17 @@ from probekit.cli.application import (
     TemplateName,
     Truncate,
     app,
+    bars,
+    load,
+    numbered,
     out,
     run_study,
     split,
 )
 from probekit.errors import UserError
+
+if TYPE_CHECKING:
+    from probekit.directions import Directions
 
 
 @app.command()
@@ -80,11 +86,29 @@ def export(
         Path, typer.Option("--out", help="FILE.gguf (llama.cpp) or FILE.safetensors (layers.N).")
     ],
     layers: Annotated[
-        str, typer.Option(help="Numbers of layers, comma-separated. Default: all.")
+        str,
+        typer.Option(
+            help="Such as 19, or 10,15, or 10-19. Default: all; with --dose, the middle third."
+        ),
     ] = "",
     scale: Annotated[
         float | None, typer.Option(help="Length of each vector. Default: its raw norm.")
     ] = None,
+    dose: Annotated[
+        float | None,
+        typer.Option(
+            help="Length of each vector over that of neutral states at its layer, as in `steer`."
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="For --dose: the model that the directions are of, to measure its neutral states "
+            "where the file does not hold them."
+        ),
+    ] = "",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> None:
     """Write one emotion's directions for another engine."""
     from probekit.directions import Directions, write_gguf, write_tensors
@@ -92,9 +116,28 @@ def export(
     writers = {".gguf": write_gguf, ".safetensors": write_tensors}
     if path.suffix not in writers:
         raise UserError(f"--out {path}: give a name that ends in {' or '.join(writers)}")
-    if strange := [n for n in split(layers) if not n.isdecimal()]:
-        raise UserError(f"--layers {strange[0]!r}: give numbers, such as 10,11,12")
-    chosen = [int(n) for n in split(layers)] or None
+    if model and dose is None:
+        raise UserError(f"--model {model}: it is for --dose, which it measures the unit of")
+    chosen = numbered("--layers", layers) or None
     loaded = Directions.load(file)
-    written = writers[path.suffix](loaded, emotion, path, layers=chosen, scale=scale)
+    if dose is not None:
+        loaded = _dosed(loaded, dose, model, device, dtype)
+    written = writers[path.suffix](loaded, emotion, path, layers=chosen, scale=scale, dose=dose)
     out.print(f"{emotion} at layers {written[0]} to {written[-1]} in {path}", soft_wrap=True)
+
+
+def _dosed(
+    directions: "Directions", dose: float, model: str, device: str, dtype: str
+) -> "Directions":
+    """Directions with the unit of a dose, measured on the model if one is named."""
+    from probekit.runs import counting
+    from probekit.steering import checked_dose, residual_scale, with_scale
+
+    checked_dose(dose)
+    if not model:
+        return directions
+    loaded = load(model, device, dtype)
+    directions.for_model(loaded)
+    with bars() as progress:
+        advance = counting(progress, "neutral texts")
+        return with_scale(directions, residual_scale(loaded, directions.kind, advance=advance))

@@ -49,6 +49,8 @@ class Directions:
         model: whose directions they are.
         template: name and pattern of the prompt around each text.
         stimuli: name, sha256 and number of rows of the texts.
+        residual_norms: `[layer]`, median length of neutral states at the site, the unit of a dose
+            (`probekit.steering.with_scale` fills it); empty where it was not measured.
 
     Raises:
         UserError: shapes that do not fit the labels, or a vector that is not of length one.
@@ -68,6 +70,7 @@ class Directions:
     model: Identity
     template: Mapping[str, Any]
     stimuli: Mapping[str, Any]
+    residual_norms: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -85,6 +88,14 @@ class Directions:
         settle = object.__setattr__
         settle(self, "emotions", tuple(map(str, self.emotions)))
         settle(self, "layers", tuple(map(int, self.layers)))
+        lengths = tuple(map(float, self.residual_norms))
+        settle(self, "residual_norms", lengths)
+        good = len(lengths) == shape[1] and all(0 < length < np.inf for length in lengths)
+        if lengths and not good:
+            raise UserError(
+                f"residual norms {lengths} for {shape[1]} layers: give one positive length for "
+                "each layer, or none"
+            )
         # What a file gives back: JSON's lists and numbers.
         for name in ("options", "template", "stimuli"):
             settle(self, name, json.loads(json.dumps(getattr(self, name))))

@@ -45,6 +45,7 @@ def paired(
         labels["template"] = {"name": name, "pattern": None}
     if mine.stimuli != theirs.stimuli:
         labels["stimuli"] = {"of": [mine.stimuli, theirs.stimuli]}
+    labels["residual_norms"] = _agreed(mine.residual_norms, theirs.residual_norms)
     options = {"of": [origin(mine), origin(theirs)]}
     raw = mine.raw + theirs.raw if word == "sum" else mine.raw - theirs.raw
     floor = np.maximum(mine.norms, theirs.norms)
@@ -107,6 +108,14 @@ def _renewed(
         )
     unit = (raw / norms[..., None]).astype(np.float32)
     return replace(directions, vectors=unit, norms=norms, emotions=emotions, **labels)
+
+
+def _agreed(mine: tuple[float, ...], theirs: tuple[float, ...]) -> tuple[float, ...]:
+    """Lengths of the states, which are the model's and not the directions': whichever side has
+    them; none where the two differ, as when they were measured around other templates."""
+    if mine and theirs and mine != theirs:
+        return ()
+    return mine or theirs
 
 
 def _joined(mine: str, theirs: str) -> str:

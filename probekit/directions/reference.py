@@ -165,8 +165,13 @@ def at_layer(directions: Directions, layer: int) -> Directions:
     """
     _, place = directions.place(directions.emotions[0], layer)
     here = slice(place, place + 1)
-    vectors, norms = directions.vectors[:, here], directions.norms[:, here]
-    return replace(directions, vectors=vectors, norms=norms, layers=(layer,))
+    return replace(
+        directions,
+        vectors=directions.vectors[:, here],
+        norms=directions.norms[:, here],
+        layers=(layer,),
+        residual_norms=directions.residual_norms[here],
+    )
 
 
 def with_peers(directions: Directions, n: int = PEERS) -> Directions:

@@ -4,7 +4,7 @@ from probekit.steering.eliciting import Elicited, elicit
 from probekit.steering.generation import GREEDY, Decoding, Reply, check_room, generate
 from probekit.steering.methods import FewShot, Method, Plain, Prompted, Random, Setting, Steered
 from probekit.steering.sample import Sample
-from probekit.steering.scale import Scale, residual_scale
+from probekit.steering.scale import Scale, residual_scale, with_scale
 from probekit.steering.steering import (
     HOW,
     MAX_DOSE,
@@ -41,4 +41,5 @@ __all__ = [
     "generate",
     "residual_scale",
     "trace",
+    "with_scale",
 ]

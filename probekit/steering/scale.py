@@ -7,7 +7,7 @@ arXiv 2309.17453).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from probekit import runs
+from probekit.directions import Directions
 from probekit.directions.sources import neutral_texts
 from probekit.errors import UserError, unknown
 from probekit.hooks import reading, stopping_after
@@ -88,6 +89,28 @@ def residual_scale(
             save_file({"norms": norms, "means": means}, temporary)
     found = load_file(kept)
     return Scale(model.fingerprint, kind, found["norms"], found["means"])
+
+
+def with_scale(directions: Directions, scale: Scale) -> Directions:
+    """The directions with the unit of a dose beside them, so that a file of them can be exported.
+
+    Args:
+        directions: of the model and the kind of site of the scale.
+
+    Raises:
+        UserError: a scale of another model or kind, or a layer that it lacks.
+    """
+    if scale.fingerprint != directions.model.fingerprint:
+        raise UserError(
+            f"a scale of another model than {directions.model}: measure it with "
+            "`residual_scale` on the model that the directions are of, in its dtype"
+        )
+    if scale.kind != directions.kind:
+        raise UserError(
+            f"a scale at {scale.kind} for directions at {directions.kind}: measure it with "
+            f"`residual_scale(model, {directions.kind!r})`"
+        )
+    return replace(directions, residual_norms=tuple(map(scale.norm, directions.layers)))
 
 
 @torch.no_grad()
