@@ -73,7 +73,7 @@ def agree(left: list[int], right: list[int]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--libs", type=Path, required=True)
     parser.add_argument("--gguf", type=Path, required=True)
     given = parser.parse_args()

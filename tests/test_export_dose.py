@@ -21,6 +21,7 @@ from probekit.cli import run
 from probekit.directions import Directions, write_gguf, write_tensors
 from probekit.directions.reference import at_layer, with_peers
 from probekit.edits import applied
+from probekit.sites import Kind
 from probekit.steering import Scale, Steering, edits_of, residual_scale, with_scale
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +29,7 @@ NORMS = (3.0, 5.0, 7.0)
 README = Path(__file__).parents[1] / "README.md"
 
 
-def scale_of(model, kind="resid_post") -> Scale:
+def scale_of(model, kind: Kind = "resid_post") -> Scale:
     means = np.zeros((LAYERS, WIDTH), np.float32)
     return Scale(model.fingerprint, kind, np.array(NORMS), means)
 
@@ -85,7 +86,7 @@ def test_a_dose_is_a_length_at_each_layer(tmp_path):
     tensors, told = read_back(path)
     for layer, norm in ((1, 5.0), (2, 7.0)):
         assert np.allclose(tensors[layer], 0.2 * norm * directions.of("joy", layer), atol=1e-6)
-    told = json.loads(told["probekit.directions"])
+    told = json.loads(str(told["probekit.directions"]))
     assert (told["dose"], told["scale"], told["residual_norms"]) == (0.2, None, [5.0, 7.0])
     weights = replace(directions, norm="weights", estimator="lda")
     assert write_gguf(weights, "joy", path, layers=[2], dose=0.2) == (2,)
