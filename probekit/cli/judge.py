@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from probekit.judges import GeneratedReadings, Judge, Validation
     from probekit.stats import Estimate
 
+KAPPA = ("judge", "kappa", "its labels dealt out", "p", "Brier", "ECE")
 SHOWN = 60
 """Characters of a text that stand in the table."""
 
@@ -225,22 +226,20 @@ def _validate(made: "Sequence[Judge]", readings: "GeneratedReadings") -> None:
 
     found = [validate(one, readings) for one in made]
     first = found[0]
-    methods = list(dict.fromkeys(name for each in found for name in each.method_recall))
-    agreement = Table(title="Cohen's kappa with what most readers said", box=None)
-    for column in ("judge", "kappa", "its labels dealt out", "p", *methods, "Brier", "ECE"):
-        agreement.add_column(column, no_wrap=True)
+    agreement = _table("Cohen's kappa with what most readers said", KAPPA)
     for each in found:
-        parts = [_estimate(each.methods.get(name)) for name in methods]
         ece = "-" if each.ece is None else f"{each.ece:.2f}"
-        agreement.add_row(
-            each.judge, _estimate(each.kappa), _estimate(each.permuted), f"{each.p:.3f}", *parts,
-            f"{each.brier:.2f}", ece,
-        )  # fmt: skip
-    constant = "-" if first.constant is None else f"{first.constant:.2f}"
-    agreement.add_row("the commonest label", constant)
+        kappas = [_estimate(each.kappa), _estimate(each.permuted), f"{each.p:.3f}"]
+        agreement.add_row(each.judge, *kappas, f"{each.brier:.2f}", ece)
+    agreement.add_row("the commonest label", _share(first.constant))
     for pair, kappa in first.ceiling.items():
         agreement.add_row(f"readers {' and '.join(pair)}", _estimate(kappa))
     out.print(agreement, markup=False)
+    methods = list(dict.fromkeys(name for each in found for name in each.method_recall))
+    by_method = _table("kappa by the method that made the texts", ("judge", *methods))
+    for each in found:
+        by_method.add_row(each.judge, *(_estimate(each.methods.get(name)) for name in methods))
+    out.print(by_method, markup=False)
     out.print(_recalls(found), markup=False)
     out.print(
         f"{first.n} texts of {first.clusters} prompts, intervals over prompts; readers have no "
@@ -255,15 +254,21 @@ def _validate(made: "Sequence[Judge]", readings: "GeneratedReadings") -> None:
 
 
 def _recalls(found: "Sequence[Validation]") -> Table:
-    labels = list(found[0].recall)
-    shown = Table(title="recall / precision by what most readers said", box=None)
-    for column in ("judge", *labels):
-        shown.add_column(column, no_wrap=True)
-    counts = found[0].confusion.sum(1)
-    shown.add_row("texts", *map(str, counts))
-    for each in found:
-        pairs = [f"{_share(each.recall[n])} / {_share(each.precision[n])}" for n in labels]
-        shown.add_row(each.judge, *pairs)
+    """Recall and precision of each judge, a row for each label."""
+    judges = [each.judge for each in found]
+    shown = _table("recall / precision by what most readers said", ("label", "texts", *judges))
+    for label, count in zip(found[0].recall, found[0].confusion.sum(1), strict=True):
+        pairs = [
+            f"{_share(each.recall[label])} / {_share(each.precision[label])}" for each in found
+        ]
+        shown.add_row(label, str(count), *pairs)
+    return shown
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    shown = Table(title=title, box=None, title_justify="left")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
     return shown
 
 

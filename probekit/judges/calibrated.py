@@ -39,9 +39,9 @@ class Calibrated(Judge):
             raise UserError(
                 f"{judge.name} was trained on texts that are to calibrate it: give others"
             )
-        self.judge_, self.name = judge, f"{judge.name}, calibrated"
+        self.judge_, self.name = judge, judge.name
         self.labels, self.reads_with = judge.labels, judge.reads_with
-        self.trained_on, self.notes = judge.trained_on | keys, judge.notes
+        self.trained_on = judge.trained_on | keys
         if judge.identity:
             self.identity = (*judge.identity, "calibrated", readings.sha256)
             key = {"shift": list(self.identity), "among": SHIFTS.tolist()}
@@ -49,6 +49,8 @@ class Calibrated(Judge):
             self.shift = float(runs.stage(kept, key, lambda: _shift(judge, readings)))
         else:
             self.shift = _shift(judge, readings)
+        told = f"log-odds of neutral moved by {self.shift:+g} nats"
+        self.notes = (*judge.notes, f"{judge.name}: {told}, learned on {len(keys)} generated texts")
 
     def read(self, texts: Sequence[str]) -> Floats:
         return _moved(self.judge_.probabilities(texts), self.shift)

@@ -96,9 +96,9 @@ class States(Features):
 class Both(Features):
     """Two kinds of features side by side; the judge standardises each number."""
 
-    def __init__(self, first: Features, second: Features) -> None:
+    def __init__(self, first: Features, second: Features, name: str = "") -> None:
         self.parts = (first, second)
-        self.name = f"{first.name}+{second.name}"
+        self.name = name or f"{first.name}+{second.name}"
         self.key = (*first.key, *second.key)
         self.reads_with = first.reads_with | second.reads_with
 

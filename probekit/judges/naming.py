@@ -99,11 +99,11 @@ class Bench:
             case "probe":
                 return self._trained(self._states)
             case "both":
-                return self._trained(Both(self._embedding, self._states))
+                return self._trained(Both(self._embedding, self._states, "both"))
             case "likelihood":
                 return LikelihoodJudge(self.model)
             case "ensemble":
-                return Ensemble([self.judge("embedding"), self.judge("probe")])
+                return Ensemble([self.judge("embedding"), self.judge("probe")], "ensemble")
             case _:
                 raise unknown("judge", name, JUDGES)
 
