@@ -63,7 +63,7 @@ class Bench:
     @cached_property
     def readings(self) -> GeneratedReadings | None:
         """What the trained judges are calibrated with."""
-        if self._calibrate != "dev":
+        if not isinstance(self._calibrate, str):
             return self._calibrate
         there = GeneratedReadings.are_shipped()
         return GeneratedReadings.load().half("dev") if there else None
