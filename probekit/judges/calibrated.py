@@ -39,7 +39,7 @@ class Calibrated(Judge):
             raise UserError(
                 f"{judge.name} was trained on texts that are to calibrate it: give others"
             )
-        self.judge_, self.name = judge, judge.name
+        self.inner, self.name = judge, judge.name
         self.labels, self.reads_with = judge.labels, judge.reads_with
         self.trained_on = judge.trained_on | keys
         if judge.identity:
@@ -53,7 +53,7 @@ class Calibrated(Judge):
         self.notes = (*judge.notes, f"{judge.name}: {told}, learned on {len(keys)} generated texts")
 
     def read(self, texts: Sequence[str]) -> Floats:
-        return _moved(self.judge_.probabilities(texts), self.shift)
+        return _moved(self.inner.probabilities(texts), self.shift)
 
 
 def _moved(probabilities: Floats, shift: float) -> Floats:
