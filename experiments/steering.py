@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--judge", default="ensemble")
+    parser.add_argument("--judge", default="both")
     parser.add_argument("--reader", default="qwen2.5-coder-0.5b")
     parser.add_argument("--other", default="gemma3-270m")
     parser.add_argument("--emotions", nargs="+", default=list(sources.emotions()))

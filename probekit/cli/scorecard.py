@@ -52,7 +52,7 @@ def scorecard(
     methods: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = ",".join(METHODS),
     judge: Annotated[
         str, typer.Option(help="lexicon, embedding, probe, both, likelihood or ensemble.")
-    ] = "ensemble",
+    ] = "both",
     reader: Annotated[str, typer.Option(help="The model that the judge reads with.")] = "",
     readings: Annotated[
         Path | None,

@@ -5,7 +5,7 @@ a direction; an operation is done to that part alone. `model.edited([...])` runs
 `probekit.sweep` evaluates thousands of edits at a fraction of the cost.
 """
 
-from probekit.edits.edit import Edit, Gate, Positions, Response, Where, at_site
+from probekit.edits.edit import Edit, at_site
 from probekit.edits.operations import (
     Add,
     Clamp,
@@ -18,6 +18,7 @@ from probekit.edits.operations import (
     Set,
     Zero,
 )
+from probekit.edits.places import Gate, Positions, Response, Where
 from probekit.edits.running import applied
 
 __all__ = [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from probekit.edits.edit import Edit, Gate, Response, Where
+from probekit.edits.edit import Edit
+from probekit.edits.places import Gate, Response, Where
 from probekit.errors import UserError
 from probekit.hooks import reading, writing
 from probekit.sites import Site
