@@ -455,7 +455,7 @@ def test_the_command_on_the_default_model_and_what_it_exports(tmp_path, capsys):
     for words, said in (
         (["greif", "--out", "x.gguf"], "unknown emotion 'greif'"),
         (["grief", "--out", "x.bin"], "ends in .gguf or .safetensors"),
-        (["grief", "--out", "x.gguf", "--layers", "a"], "--layers 'a'"),
+        (["grief", "--out", "x.gguf", "--layers", "a"], "--layers a: give numbers"),
         (["grief", "--out", "x.gguf", "--layers", "3"], "unknown layer 3"),
     ):
         assert run(["export", str(file), *words]) == 2
