@@ -15,6 +15,7 @@ from pathlib import Path
 
 from probekit.cli.application import load
 from probekit.directions import sources
+from probekit.judges import EMOTIONS
 from probekit.models import Model
 from probekit.runs import atomic_write
 from probekit.steering import Decoding, Method, Plain, Prompted, Sample, Setting, Steered, generate
@@ -28,16 +29,6 @@ OPENERS = (" I felt", " When I got home, I", " I said to my sister: “I", " All
 BRIEF = "You are the person who tells this. Say in one or two sentences what goes on inside you."
 DOSES, BROKEN = (0.04, 0.08), 0.6
 DECODING = Decoding(max_new_tokens=36, temperature=0.8, top_p=0.9)
-EMOTIONS = (
-    "rage",
-    "grief",
-    "terror",
-    "ecstasy",
-    "loathing",
-    "amazement",
-    "admiration",
-    "vigilance",
-)
 COLUMNS = ("id", "text", "model", "method", "emotion", "dose", "prompt")
 
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from generated_texts import BRIEF, OPENERS
 from numpy.typing import NDArray
 
 from probekit.cli.application import bars, load
@@ -47,8 +48,6 @@ from probekit.steering.eliciting import Accept
 from probekit.steering.methods import held_out
 from probekit.stimuli import emotion_words, lexicon
 
-BRIEF = "You are the person who tells this. Say in one or two sentences what goes on inside you."
-OPENERS = (" I felt", " When I got home, I", " I said to my sister: “I", " All that night I")
 DECODING = Decoding(max_new_tokens=32, temperature=0.8, top_p=0.9)
 
 

@@ -260,7 +260,7 @@ def _trace(
     """What each text reads like along the emotion, and the steered one token by token."""
     from probekit.steering import trace
 
-    found = [trace(model, directions, emotion, layer, text) for text in texts]
+    found = trace(model, directions, emotion, layer, texts)
     _say(
         f"read along {emotion} at layer {layer}, without steering, in standard deviations of "
         "neutral tokens:"

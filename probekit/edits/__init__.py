@@ -5,7 +5,7 @@ a direction; an operation is done to that part alone. `model.edited([...])` runs
 `probekit.sweep` evaluates thousands of edits at a fraction of the cost.
 """
 
-from probekit.edits.edit import Edit, at_site
+from probekit.edits.edit import Edit
 from probekit.edits.operations import (
     Add,
     Clamp,
@@ -38,5 +38,4 @@ __all__ = [
     "Where",
     "Zero",
     "applied",
-    "at_site",
 ]

@@ -248,16 +248,3 @@ def _at(value: Tensor, where: Where, part: Tensor) -> Tensor:
             raise UserError(f"values for {count} {name}, and number {int(asked.max())} is edited")
     items = where.items.to(part.device)
     return value[items] if value.dim() == 2 else value[items, where.ordinals.to(part.device)]
-
-
-def at_site(edit: Edit, site: Site) -> Edit:
-    """The edit at another site of the same stream."""
-    return Edit(
-        site,
-        edit.positions,
-        edit.operation,
-        units=edit.units,
-        direction=edit.direction,
-        rows=edit.rows,
-        gate=edit.gate,
-    )

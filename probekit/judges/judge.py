@@ -9,18 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.errors import UserError
+from probekit.stimuli.readings import INTENSE
 
 Floats = NDArray[np.float64]
-EMOTIONS = (
-    "rage",
-    "grief",
-    "terror",
-    "ecstasy",
-    "loathing",
-    "amazement",
-    "admiration",
-    "vigilance",
-)
+EMOTIONS = INTENSE
 NEUTRAL = "neutral"
 LABELS = (*EMOTIONS, NEUTRAL)
 """What a judge chooses from: Plutchik's intense ring, and a text without any emotion."""

@@ -7,7 +7,7 @@ draw from the distribution; Maddison et al. 2014, arXiv 1411.0030).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -266,15 +266,5 @@ def _local(edits: Sequence[Edit], rows: Sequence[int]) -> list[Edit]:
                 "for each row"
             )
         if mine:
-            made.append(
-                Edit(
-                    edit.site,
-                    edit.positions,
-                    edit.operation,
-                    units=edit.units,
-                    direction=edit.direction,
-                    rows=mine,
-                    gate=edit.gate,
-                )
-            )
+            made.append(replace(edit, rows=mine))
     return made

@@ -1,5 +1,6 @@
 """What was written, read token by token without steering along an emotion's direction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probekit.directions import Directions, Reference, read_text
@@ -22,17 +23,21 @@ class Trace:
 
 
 def trace(
-    model: Model, directions: Directions, emotion: str, layer: int, text: str
-) -> Trace | None:
-    """Read a text along one emotion; None where it has no token that can be scored.
+    model: Model, directions: Directions, emotion: str, layer: int, texts: Sequence[str]
+) -> list[Trace | None]:
+    """Read texts along one emotion; None for one without a token that can be scored.
 
     The steered model's own states hold the added vector and would say no more than that it was
     added; so the model reads without steering.
     """
     reference = Reference.measure(model, directions, neutral_texts(), layer)
+    return [_traced(model, reference, emotion, text.strip()) for text in texts]
+
+
+def _traced(model: Model, reference: Reference, emotion: str, text: str) -> Trace | None:
     if len(text.split()) < 2:
         return None
-    reading = read_text(model, reference, text.strip()).only([emotion])
+    reading = read_text(model, reference, text).only([emotion])
     pieces = [
         (written(reading.text[piece.start : piece.end]), float(value))
         for piece, value in zip(reading.pieces, reading.values[:, 0], strict=True)

@@ -21,7 +21,7 @@ from probekit.stimuli.reading import stream_rows, unit
 from probekit.stimuli.rows import Stimulus
 
 NOTHING = "nothing_much"
-CHOICES = (
+INTENSE = (
     "rage",
     "grief",
     "terror",
@@ -30,12 +30,9 @@ CHOICES = (
     "amazement",
     "admiration",
     "vigilance",
-    "relief",
-    "amusement",
-    "gratitude",
-    NOTHING,
-    "other",
 )
+"""The intense ring of Plutchik's wheel: the emotions that the sets and the judges share."""
+CHOICES = (*INTENSE, "relief", "amusement", "gratitude", NOTHING, "other")
 """What a reader chooses from: the labels of the shipped sets, nothing much, something else."""
 COLUMNS = (
     "id",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from probekit.edits import Edit, Where, at_site
+from probekit.edits import Edit, Where
 from probekit.hooks import Change, reading, stopping_after, writing
 from probekit.models import Model
 from probekit.prompts import Encoded
@@ -177,7 +178,7 @@ class Trunk:
                 if not len(where.rows):
                     continue
                 site, below = edit.site, edit.site.layer < entry
-                edit = at_site(edit, Site("resid_pre", site.layer + 1)) if below else edit
+                edit = replace(edit, site=Site("resid_pre", site.layer + 1)) if below else edit
                 change = edit.change(self.model.sites, where)
                 (handed if below else inside).append((edit.site, change))
         return handed + inside
