@@ -31,7 +31,7 @@ from probekit.judges.naming import by_name
 from probekit.models import Model
 from probekit.report import headline_table, write_report
 from probekit.runs import write_json
-from probekit.scorecard import Scorecard, run_scorecard
+from probekit.scorecard import Scorecard, rule_validity, run_scorecard
 from probekit.steering import (
     Decoding,
     FewShot,
@@ -152,7 +152,9 @@ def main() -> None:
     model = load(options.model, "auto", options.dtype)
     judge = by_name(options.judge, options.reader)
     readings = GeneratedReadings.load()
-    kappa = require_kappa(judge.name, kept_kappa(judge, readings), forced=options.force)
+    kappa = require_kappa(
+        judge.name, kept_kappa(judge, readings.half("report")), forced=options.force
+    )
     found = elicited(model, judge, options, out.with_name(out.name + "_sources"))
     agreement(found, options.emotions, headline_layer(model.n_layers) * 3 // 4)
     card = Scorecard(
@@ -161,6 +163,8 @@ def main() -> None:
         decoding=DECODING,
         effects_of=tuple(options.emotions[:1]),
     )
+    other = load(options.other, "auto", "auto")
+    validity = {"judge_kappa": kappa.cells, **rule_validity(card.rule, readings, other)}
     with bars() as progress:
         run_scorecard(
             model,
@@ -170,9 +174,9 @@ def main() -> None:
             judge=judge,
             prompts=prompts(options.prompts, "test", options.chat),
             prompts_name="scenarios",
-            other=load(options.other, "auto", "auto"),
+            other=other,
             encode=SentenceEncoder().encode,
-            validity={"judge_kappa": kappa.cells},
+            validity=validity,
             command=shlex.join(sys.argv),
             progress=progress,
         )

@@ -22,6 +22,7 @@ from probekit.judges import (
     require,
     validate,
 )
+from probekit.judges.agreement import agreement
 from probekit.judges.judge import best, text_key
 from probekit.judges.readings import CHOICES
 from probekit.stimuli import StimulusSet, Taxonomy
@@ -190,14 +191,15 @@ def test_an_unknown_judge_is_refused_by_name():
 
 
 def write(folder, texts, readings):
-    """Write both files: texts as (id, text, method, prompt), readings as (id, reader, emotion)."""
+    """Texts as (id, text, method, prompt[, split]), readings as (id, reader, emotion)."""
     folder.mkdir(exist_ok=True)
     words = {row[0]: row[1] for row in texts}
     with (folder / "generated.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
-        out.writerow(["id", "text", "model", "method", "emotion", "dose", "prompt"])
+        out.writerow(["id", "text", "model", "method", "emotion", "dose", "prompt", "split"])
         out.writerows(
-            [i, t, "tiny", m, "", "0.1" if m == "steer" else "", p] for i, t, m, p in texts
+            [i, t, "tiny", m, "", "0.1" if m == "steer" else "", p, *(split or [""])]
+            for i, t, m, p, *split in texts
         )
     with (folder / "readings.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
@@ -229,7 +231,7 @@ def test_majority_agreement_and_ceiling(tmp_path):
     assert found.majority() == [LABELS[i % 9] for i in range(40)]
     assert found.texts[1].dose == 0.1
     assert math.isnan(found.texts[0].dose)
-    agreed = found.agreement(100)
+    agreed = agreement(found, 100)
     assert agreed.kappa["a", "b"].value == 1
     assert agreed.kappa["a", "c"].value == pytest.approx(0.44, abs=0.02)
     assert agreed.alpha is not None
@@ -254,7 +256,7 @@ def test_no_majority_where_readers_differ_or_cannot_tell(tmp_path):
     assert found.coherence().tolist() == pytest.approx([2, 4 / 3, 2, 2, 2])
     # The first round is what agreement is of: the second reading changes nothing in it.
     first = write(tmp_path / "first", texts, readings[:-1])
-    assert found.agreement(50).alpha == first.agreement(50).alpha
+    assert agreement(found, 50).alpha == agreement(first, 50).alpha
 
 
 @pytest.mark.parametrize(
@@ -292,6 +294,47 @@ def test_halves_share_no_prompt_and_hold_everything(tmp_path):
     found = write(tmp_path / "same", same, [(row[0], "a", "rage") for row in same])
     dev, report = found.half("dev"), found.half("report")
     assert (len(dev.texts), len(report.texts)) == (1, 2)
+
+
+def test_training_texts_share_neither_prompt_nor_words_with_those_that_are_told_of(tmp_path):
+    texts = [
+        ("held", "one", "plain", "p0", ""),
+        ("held too", "two", "plain", "p1", "test"),
+        ("learned", "three", "plain", "p2", "training"),
+        ("same prompt", "four", "plain", "p1", "training"),
+        ("same words", "two", "plain", "p3", "training"),
+    ]
+    found = write(tmp_path, texts, [(row[0], "a", "rage") for row in texts])
+    assert [text.id for text in found.training().texts] == ["learned"]
+    halves = {t.id for half in ("dev", "report") for t in found.half(half).texts}
+    assert halves == {"held", "held too"}
+    with pytest.raises(UserError, match="no generated text is left"):
+        generated(tmp_path / "all held").training()
+    with pytest.raises(UserError, match="unknown split 'train'"):
+        write(tmp_path / "odd", [("g", "t", "plain", "p", "train")], [("g", "a", "rage")])
+
+
+def test_a_lesson_of_readings_has_what_most_said_and_no_other(tmp_path):
+    texts = [(f"g{i}", f"text {i}", "plain", f"p{i // 2}") for i in range(4)]
+    texts += [
+        ("g4", "twice", "plain", "p2"),
+        ("g5", "twice", "plain", "p3"),
+        ("g6", " ", "plain", "p3"),
+    ]
+    said = ["rage", "other", "neutral", "", "grief", "terror", "neutral"]
+    found = write(tmp_path, texts, [(f"g{i}", "a", e) for i, e in enumerate(said)])
+    lesson = Lesson.read(found)
+    assert dict(zip(lesson.texts, lesson.labels, strict=True)) == {
+        "text 0": "rage",
+        "text 2": "neutral",
+    }
+    assert lesson.groups == ("generated/p0", "generated/p1")
+    both = Lesson.of(a_set("one", n=1)) + lesson
+    assert (len(both.texts), both.sets) == (11, ("one", "generated"))
+    with pytest.raises(UserError, match="another label"):
+        _ = lesson + Lesson(("text 0",), ("grief",), ("g",), ("odd",))
+    with pytest.raises(UserError, match="no generated text has a label"):
+        Lesson.read(found.select(id=["g1", "g3"]))
 
 
 # Validation

@@ -8,8 +8,9 @@ import pytest
 import torch
 from families import build
 
-from probekit import Add, Edit, UserError, load_model
+from probekit import Add, Edit, UserError, load_model, runs
 from probekit.edits import Response
+from probekit.judges.readings import BlindReading, Generated, GeneratedReadings
 from probekit.models import Model
 from probekit.report.reading import read_folder
 from probekit.runs import read_json
@@ -20,9 +21,11 @@ from probekit.scorecard import (
     fluency,
     likelihood,
     relevance,
+    rule_validity,
     run_scorecard,
     side_effects,
     stages,
+    validity,
 )
 from probekit.scorecard import repetition as repeats
 from probekit.scorecard.cells import Board, weighted_median
@@ -30,7 +33,7 @@ from probekit.scorecard.scores import score
 from probekit.scorecard.table import rows
 from probekit.scorecard.words import names_any, names_target
 from probekit.steering import Decoding, Sample, Scale, Steering
-from probekit.steering.methods import Plain, Setting, produce
+from probekit.steering.methods import Plain, Setting, held_out, produce
 from probekit.stimuli import Stimulus, StimulusSet
 
 ROW = Stimulus(id="n", text="the roof held")
@@ -116,7 +119,7 @@ def test_the_rule_says_why_a_text_is_incoherent():
 
 def test_the_rule_is_held_against_readers():
     called = [True, True, False, False, True, False, False, False]
-    read = [0, 0, 0, 2, 1, 2, 1, float("nan")]
+    read = [0, 0.5, 0, 2, 1, 2, 1.5, float("nan")]
     found = coherence.validate(called, read, list("aabbccdd"), bootstraps=200)
     assert (found.n, found.clusters) == (7, 4)
     assert found.sensitivity.value == pytest.approx(2 / 3)
@@ -124,8 +127,33 @@ def test_the_rule_is_held_against_readers():
     # 5 of 7 agree; by chance 3/7 · 3/7 + 4/7 · 4/7 = 25/49 do.
     assert found.kappa.value == pytest.approx((5 / 7 - 25 / 49) / (1 - 25 / 49))
     assert found.kappa.low < found.kappa.value < found.kappa.high
-    with pytest.raises(UserError, match="accepted are 0, 1 and 2"):
+    with pytest.raises(UserError, match="accepted are 0 to 2"):
         coherence.validate(called, [3.0] * 8, list("aabbccdd"))
+
+
+def test_the_rule_is_worth_what_readers_say_of_generated_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "cache_home", lambda: tmp_path)
+    prompt = held_out(2)
+    made = [  # text, coherence, prompt
+        ("I sat down and wept for an hour.", 2, prompt[0]),
+        ("sit sit sit sit sit sit sit sit", 0, prompt[0]),
+        ("a roof he rain on fell the she", 0, prompt[1]),
+        ("She came in and shut the door.", 2, ("own", "a prompt that is no scenario")),
+    ]
+    texts = [
+        Generated(str(n), text, "m", "plain", "", np.nan, p[0])
+        for n, (text, _, p) in enumerate(made)
+    ]
+    said = [BlindReading(str(n), 1, "a", "person", "", "", c) for n, (_, c, _) in enumerate(made)]
+    readings = GeneratedReadings(tuple(texts), tuple(said))
+    alone = rule_validity(coherence.Rule(), readings)
+    assert alone["rule_sensitivity"]["value"] == 0.5  # the loop; nobody reads the salad
+    assert alone["rule_specificity"]["value"] == 1
+    assert alone["rule_kappa"]["n"] == 4
+    read = rule_validity(coherence.Rule(), readings, load_model("smollm2-135m"))
+    assert (read["rule_sensitivity"]["value"], read["rule_specificity"]["value"]) == (1, 1)
+    monkeypatch.setattr(validity, "reply_nats", None)  # kept: nothing is read twice
+    assert rule_validity(coherence.Rule(), readings, load_model("smollm2-135m")) == read
 
 
 def test_relevance_is_beyond_what_other_prompts_reach():

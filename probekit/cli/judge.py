@@ -92,8 +92,8 @@ def judge(
     if validate:
         _validate(made, _readings(readings, half))
         return
-    against = _readings_if_any(readings, half)
-    kappas = [_kappa(one, against, force) for one in made]
+    against = readings_if_any(readings, half)
+    kappas = [kappa_of(one, against, force) for one in made]
     _show(made, kappas, ids, given, table)
 
 
@@ -143,14 +143,14 @@ def _texts(words: list[str], file: str) -> tuple[list[str], list[str]]:
     return list(ids), list(texts)
 
 
-def _readings(folder: Path | None, half: str) -> "GeneratedReadings":
+def _readings(folder: Path | None, half: str = "") -> "GeneratedReadings":
     from probekit.judges import GeneratedReadings
 
     found = GeneratedReadings.load(folder)
     return found if half == "all" else found.half(half or "report")
 
 
-def _readings_if_any(folder: Path | None, half: str) -> "GeneratedReadings | None":
+def readings_if_any(folder: Path | None, half: str = "") -> "GeneratedReadings | None":
     """The readings; None where none are shipped and none were given."""
     from probekit.judges import GeneratedReadings
 
@@ -159,7 +159,7 @@ def _readings_if_any(folder: Path | None, half: str) -> "GeneratedReadings | Non
     return _readings(folder, half)
 
 
-def _kappa(one: "Judge", against: "GeneratedReadings | None", force: bool) -> "Estimate | None":
+def kappa_of(one: "Judge", against: "GeneratedReadings | None", force: bool) -> "Estimate | None":
     from probekit.judges import kept_kappa, require_kappa
 
     if against is None:

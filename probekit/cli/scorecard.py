@@ -21,12 +21,14 @@ from probekit.cli.application import (
     say,
     split,
 )
+from probekit.cli.judge import kappa_of, readings_if_any
 from probekit.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from probekit.directions import Directions
     from probekit.judges import Judge
     from probekit.models import Model
+    from probekit.scorecard import Rule
     from probekit.steering.methods import Method
 
 METHODS = ("plain", "prompt", "few-shot", "steer", "random")
@@ -126,6 +128,7 @@ def scorecard(
     options.check()
     chosen = numbered("--layers", layers)
     other = None if other_model == "none" else load(other_model, device, dtype)
+    validity |= _rule(options.rule, readings, other)
     with bars() as progress:
         folder = run_scorecard(
             loaded,
@@ -184,23 +187,22 @@ def held_to_readers(
     name: str, reader: str, folder: Path | None, force: bool
 ) -> "tuple[Judge, dict[str, dict[str, Any]]]":
     """The judge, and its kappa with blind readers where there are readings."""
-    from probekit.judges import GeneratedReadings, by_names, kept_kappa, require_kappa
+    from probekit.judges import by_names
     from probekit.judges.naming import READER
-    from probekit.stimuli import home
 
     (made,) = by_names((name,), reader or READER, say)
     for note in made.notes:
         say(note)
-    if folder is None and not (home() / "generated" / "readings.csv").is_file():
-        if not force:
-            raise UserError(
-                f"the judge {made.name} was not held against readers: there are no readings; give "
-                "--readings FOLDER, or --force"
-            )
-        return made, {}
-    against = GeneratedReadings.load(folder)
-    kappa = require_kappa(made.name, kept_kappa(made, against), forced=force)
-    return made, {"judge_kappa": kappa.cells}
+    kappa = kappa_of(made, readings_if_any(folder), force)
+    return made, {"judge_kappa": kappa.cells} if kappa else {}
+
+
+def _rule(rule: "Rule", folder: Path | None, other: "Model | None") -> dict[str, dict[str, Any]]:
+    """What the rule of incoherence is worth, where there are readings."""
+    from probekit.scorecard import rule_validity
+
+    against = readings_if_any(folder, "all")
+    return rule_validity(rule, against, other) if against else {}
 
 
 def _encoder() -> Any:

@@ -2,15 +2,16 @@
 
 Two files lie together (`stimuli/generated`). `generated.csv` has one row for each text: `id`,
 `text` and how it was made (`model`, `method`, `emotion`, `dose`, `prompt`), which no reader and no
-judge is shown. `readings.csv` has one row for each reader and text: `id`, `text_sha256` (the first
-12 hex digits of the text's SHA-256), `round`, `reader`, `kind`, `emotion` (one of the judges'
-labels, "other", or empty where the reader could not tell), `second`, `coherence` (0 broken,
-1 partly, 2 fine), `note`.
+judge is shown, and `split`: "training" where judges may learn from what readers said of it, "test"
+(or nothing) where they are held against it. `readings.csv` has one row for each reader and text:
+`id`, `text_sha256` (the first 12 hex digits of the text's SHA-256), `round`, `reader`, `kind`,
+`emotion` (one of the judges' labels, "other", or empty where the reader could not tell), `second`,
+`coherence` (0 broken, 1 partly, 2 fine), `note`.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probekit import stats
 from probekit.errors import UserError, unknown
 from probekit.judges.judge import LABELS, text_key
 from probekit.runs import digest
-from probekit.stats import Estimate
 from probekit.stimuli import home, stream_rows
 from probekit.stimuli.readings import text_hash
 
@@ -34,6 +33,7 @@ UNTOLD = ""
 """The answer of a reader who could not tell."""
 COHERENCE = {"0", "1", "2"}
 HALVES = ("dev", "report")
+TRAINING, TEST = SPLITS = ("training", "test")
 TEXTS, READINGS = "generated.csv", "readings.csv"
 
 
@@ -48,6 +48,7 @@ class Generated:
     emotion: str
     dose: float
     prompt: str
+    split: str = TEST
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,6 @@ class BlindReading:
     emotion: str
     second: str
     coherence: float
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far readers agree in the first round, before anything was changed.
-
-    Attributes:
-        alpha: Krippendorff's alpha of the emotion ("other" is one; untold ones left out).
-        coherence: Krippendorff's alpha of the coherence, as an interval scale.
-        kappa: by pair of readers, Cohen's kappa of the emotion; the ceiling of a judge.
-        texts: how many have two readings or more.
-    """
-
-    alpha: Estimate | None
-    coherence: Estimate | None
-    kappa: dict[tuple[str, str], Estimate]
-    texts: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +105,7 @@ class GeneratedReadings:
         return cls(texts, tuple(found))
 
     def half(self, which: str) -> "GeneratedReadings":
-        """The texts of every other prompt, by the digest of its id: "dev" or "report".
+        """The test texts of every other prompt, by the digest of its id: "dev" or "report".
 
         What is chosen about judges is chosen on "dev"; figures that are told are of "report".
 
@@ -130,14 +114,26 @@ class GeneratedReadings:
         """
         if which not in HALVES:
             raise unknown("half", which, HALVES)
+        return self.select(split=TEST)._parted()[HALVES.index(which)]
+
+    def training(self) -> "GeneratedReadings":
+        """The texts that judges may learn from: none of a prompt, or with words, of the others.
+
+        Raises:
+            UserError: there is none.
+        """
+        held = [text for text in self.texts if text.split == TEST]
+        prompts, words = {text.prompt for text in held}, {text.text for text in held}
+        kept = [t.id for t in self.texts if t.prompt not in prompts and t.text not in words]
+        return self.select(id=kept, split=TRAINING)
+
+    def _parted(self) -> "tuple[GeneratedReadings, GeneratedReadings]":
         prompts = sorted({text.prompt for text in self.texts}, key=digest)
         other = self.select(prompt=prompts[1::2])
-        if which == "report":
-            return other
         # A text that was generated from two prompts must not be known on the half that is told of.
         told = {text.text for text in other.texts}
-        own = [text.id for text in self.texts if text.prompt in prompts[::2]]
-        return self.select(id=[t.id for t in self.texts if t.id in own and t.text not in told])
+        own = [t.id for t in self.texts if t.prompt in prompts[::2] and t.text not in told]
+        return self.select(id=own), other
 
     def select(self, **conditions: Any) -> "GeneratedReadings":
         """The texts whose fields have one of the given values, and their readings.
@@ -212,48 +208,6 @@ class GeneratedReadings:
         means = [np.mean(given[t.id]) if t.id in given else np.nan for t in self.texts]
         return np.array(means, dtype=np.float64)
 
-    def agreement(self, n_draws: int = 1000, seed: int = 0) -> Agreement:
-        """How far the readers agree, of their first round; intervals over prompts."""
-        place = {text.id: number for number, text in enumerate(self.texts)}
-        emotion = np.full((len(self.readers), len(self.texts)), np.nan)
-        coherence = emotion.copy()
-        for reading in self.readings:
-            if reading.round == 1:
-                at = self.readers.index(reading.reader), place[reading.id]
-                emotion[at] = CHOICES.index(reading.emotion) if reading.emotion else np.nan
-                coherence[at] = reading.coherence
-        prompts = [text.prompt for text in self.texts]
-        weights = stats.bootstrap_weights(prompts, n_draws, seed)
-        pairs = dict(_kappas(self.readers, emotion, weights))
-        both = int(((~np.isnan(emotion)).sum(0) >= 2).sum())
-        return Agreement(
-            _alpha(emotion, "nominal", weights),
-            _alpha(coherence, "interval", weights),
-            pairs,
-            both,
-        )
-
-
-def _alpha(table: NDArray[np.float64], level: Any, weights: NDArray[np.float64]) -> Estimate | None:
-    """Krippendorff's alpha of `[reader, text]`, None where it is not defined."""
-    if not ((~np.isnan(table)).sum(0) >= 2).any():
-        return None
-    draws = stats.krippendorff_alpha(table, level, weights)
-    return None if np.isnan(draws[0]) else Estimate.of(draws)
-
-
-def _kappas(
-    readers: tuple[str, ...], table: NDArray[np.float64], weights: NDArray[np.float64]
-) -> Iterator[tuple[tuple[str, str], Estimate]]:
-    """Cohen's kappa of every two readers on the texts that both labelled."""
-    for one in range(len(readers)):
-        for other in range(one + 1, len(readers)):
-            both = ~np.isnan(table[one]) & ~np.isnan(table[other])
-            if both.any():
-                a, b = table[one, both].astype(int), table[other, both].astype(int)
-                draws = stats.cohen_kappa(a, b, len(CHOICES), weights[:, both])
-                yield (readers[one], readers[other]), Estimate.of(draws)
-
 
 def _text(where: str, row: dict[str, Any]) -> Generated:
     for name in ("id", "model", "method", "prompt"):
@@ -265,9 +219,11 @@ def _text(where: str, row: dict[str, Any]) -> Generated:
         dose = float(row["dose"]) if row.get("dose") else math.nan
     except ValueError as error:
         raise UserError(f"{where}: dose is {row['dose']!r}: give a number or nothing") from error
+    if (split := row.get("split") or TEST) not in SPLITS:
+        raise UserError(f"{where}: {unknown('split', split, [*SPLITS, 'or nothing'])}")
     return Generated(
         row["id"], row["text"] or "", row["model"], row["method"], row.get("emotion") or "", dose,
-        row["prompt"],
+        row["prompt"], split,
     )  # fmt: skip
 
 

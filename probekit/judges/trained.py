@@ -10,7 +10,7 @@ directions come from those, and a judge that shared them would share their accid
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from probekit.errors import UserError
 from probekit.folds import grouped_folds
 from probekit.judges.features import Features
 from probekit.judges.judge import LABELS, Floats, Judge, softmax, text_key
+from probekit.judges.readings import GeneratedReadings
 from probekit.probes import LayerProbes
 from probekit.stimuli import StimulusSet, shipped
 
@@ -60,21 +61,63 @@ class Lesson:
         Raises:
             UserError: no such row, or a text that stands under two labels.
         """
+        rows = [
+            (row.text, row.emotion, f"{stimuli.name}/{row.scenario or row.id}", row.id)
+            for stimuli in sets
+            for row in stimuli.rows
+            if row.emotion in LABELS
+        ]
+        names = tuple(stimuli.name for stimuli in sets)
+        if not rows:
+            said = f"no row of {', '.join(names)} has one of the emotions {', '.join(LABELS)}"
+            raise UserError(said)
+        return cls._of(rows, names)
+
+    @classmethod
+    def read(cls, readings: GeneratedReadings) -> "Lesson":
+        """Generated texts with what most readers said of them; "other" is no label of a judge.
+
+        Raises:
+            UserError: no text has a label.
+        """
+        said = list(zip(readings.texts, readings.majority(), strict=True))
+        # A text that was written twice and read in two ways has no label.
+        ways = {
+            text.text: {own for other, own in said if other.text == text.text} for text, _ in said
+        }
+        rows = [
+            (text.text, label, f"generated/{text.prompt}", text.id)
+            for text, label in said
+            if label in LABELS and text.text.strip() and len(ways[text.text]) == 1
+        ]
+        if not rows:
+            raise UserError("no generated text has a label of most readers: give more readings")
+        return cls._of(rows, ("generated",))
+
+    def __add__(self, other: "Lesson") -> "Lesson":
+        """Both.
+
+        Raises:
+            UserError: a text that stands under two labels.
+        """
+        rows = [
+            (*row, f"{'+'.join(lesson.sets)} {number}")
+            for lesson in (self, other)
+            for number, row in enumerate(
+                zip(lesson.texts, lesson.labels, lesson.groups, strict=True)
+            )
+        ]
+        return self._of(rows, self.sets + other.sets)
+
+    @classmethod
+    def _of(cls, rows: Iterable[tuple[str, str, str, str]], sets: tuple[str, ...]) -> "Lesson":
+        """Of (text, label, group, name), each text once."""
         found: dict[str, tuple[str, str]] = {}
-        for stimuli in sets:
-            for row in stimuli.rows:
-                if row.emotion not in LABELS:
-                    continue
-                if found.get(row.text, (row.emotion,))[0] != row.emotion:
-                    raise UserError(f"{stimuli.name}: {row.id} has a text of another label too")
-                found.setdefault(
-                    row.text, (row.emotion, f"{stimuli.name}/{row.scenario or row.id}")
-                )
-        if not found:
-            names = ", ".join(stimuli.name for stimuli in sets)
-            raise UserError(f"no row of {names} has one of the emotions {', '.join(LABELS)}")
+        for text, label, group, name in rows:
+            if found.setdefault(text, (label, group))[0] != label:
+                raise UserError(f"{name}: its text stands under another label too")
         labels, groups = zip(*found.values(), strict=True)
-        return cls(tuple(found), labels, groups, tuple(stimuli.name for stimuli in sets))
+        return cls(tuple(found), labels, groups, sets)
 
     @classmethod
     def shipped(cls, names: Sequence[str] = TRAINING_SETS) -> "Lesson":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from probekit import runs, stats
 from probekit.errors import UserError
+from probekit.judges.agreement import agreement
 from probekit.judges.judge import Floats, Judge, best, text_key
 from probekit.judges.readings import CHOICES, GeneratedReadings
 from probekit.stats import Estimate
@@ -126,7 +127,7 @@ def validate(
         p=stats.permutation_p(kappa.value, null),
         constant=None if len(set(true)) == 1 else 0.0,
         readers=dict(_with_readers(readings, named, n_draws, seed)),
-        ceiling=readings.agreement(n_draws, seed).kappa,
+        ceiling=agreement(readings, n_draws, seed).kappa,
         recall=_shares(confusion, 1),
         precision=_shares(confusion.T, 1),
         methods={

@@ -11,8 +11,9 @@ from probekit.scorecard.repetition import distinct, loops
 from probekit.stats import Estimate, bootstrap_weights
 
 Floats = NDArray[np.float64]
-BROKEN = 0
-"""What a reader gives a text without sense; 1 is partly sound, 2 is sound."""
+BROKEN = 1.0
+"""Below it a text is broken: readers give 0 for no sense, 1 for partly sound, 2 for sound, and
+their mean is below 1 where one finds no sense and no other more than a part."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +85,27 @@ def validate(
     bootstraps: int = 1000,
     seed: int = 0,
 ) -> Agreement:
-    """Compare what the rule calls incoherent with what a reader calls broken (0 of 0, 1, 2).
+    """Compare what the rule calls incoherent with what readers call broken.
 
     Args:
         called: `[text]`, whether the rule calls it incoherent.
-        readings: `[text]`, the reader's coherence; NaN where there is none.
+        readings: `[text]`, the mean of the readers' coherence; NaN where there is none.
         clusters: `[text]`, prompts.
         bootstraps, seed: of the intervals, which draw prompts.
 
     Raises:
-        UserError: lengths differ, a reading is none of 0, 1, 2, or fewer than two prompts.
+        UserError: lengths differ, a reading is not within 0 and 2, or fewer than two prompts.
     """
     rule, given = np.asarray(called, bool), np.asarray(readings, np.float64)
     if not len(rule) == len(given) == len(clusters):
         sizes = f"{len(rule)} texts, {len(given)} readings, {len(clusters)} clusters"
         raise UserError(f"{sizes}; give as many of each")
-    if strange := [value for value in given[~np.isnan(given)] if value not in (0, 1, 2)]:
-        raise UserError(f"a reading of coherence is {strange[0]:g}: accepted are 0, 1 and 2")
     known = ~np.isnan(given)
+    if strange := [value for value in given[known] if not 0 <= value <= 2]:
+        raise UserError(f"a reading of coherence is {strange[0]:g}: accepted are 0 to 2")
     own = [name for name, keep in zip(clusters, known, strict=True) if keep]
     weights = bootstrap_weights(own, bootstraps, seed)
-    rule, broken = rule[known], given[known] == BROKEN
+    rule, broken = rule[known], given[known] < BROKEN
     # [draw] weights of the four cells of the table.
     both, neither = weights @ (rule & broken), weights @ ~(rule | broken)
     false, missed = weights @ (rule & ~broken), weights @ (~rule & broken)
