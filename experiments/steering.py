@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--judge", default="both")
+    parser.add_argument("--judge", default="ensemble")
     parser.add_argument("--reader", default="qwen2.5-coder-0.5b")
     parser.add_argument("--other", default="gemma3-270m")
     parser.add_argument("--emotions", nargs="+", default=list(sources.emotions()))
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--doses", type=float, nargs="+", default=[0.02, 0.04, 0.08, 0.16])
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--eliciting", type=int, default=16)
+    parser.add_argument("--effects", nargs="*", help="emotions whose side effects are measured")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--force", action="store_true")
     options = parser.parse_args()
@@ -161,7 +162,7 @@ def main() -> None:
         tuple(options.emotions),
         doses=tuple(options.doses),
         decoding=DECODING,
-        effects_of=tuple(options.emotions[:1]),
+        effects_of=tuple(options.emotions[:1] if options.effects is None else options.effects),
     )
     other = load(options.other, "auto", "auto")
     validity = {"judge_kappa": kappa.cells, **rule_validity(card.rule, readings, other)}

@@ -33,8 +33,8 @@ def judge(
         typer.Option(
             "--judge",
             "--judges",
-            help="Comma-separated: lexicon, embedding, probe, both, likelihood, ensemble. "
-            "Default: both; with --validate all.",
+            help="Comma-separated: lexicon, words, embedding, probe, ensemble, likelihood. "
+            "Default: ensemble; with --validate all.",
         ),
     ] = "",
     validate: Annotated[

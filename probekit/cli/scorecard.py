@@ -53,8 +53,8 @@ def scorecard(
     ] = "0.05,0.1,0.2,0.4",
     methods: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = ",".join(METHODS),
     judge: Annotated[
-        str, typer.Option(help="lexicon, embedding, probe, both, likelihood or ensemble.")
-    ] = "both",
+        str, typer.Option(help="lexicon, words, embedding, probe, ensemble or likelihood.")
+    ] = "ensemble",
     reader: Annotated[str, typer.Option(help="The model that the judge reads with.")] = "",
     readings: Annotated[
         Path | None,

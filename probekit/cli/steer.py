@@ -93,7 +93,7 @@ def steer(
         bool, typer.Option("--sweep", help="All --doses at all groups of --layers; a page.")
     ] = False,
     doses: Annotated[str, typer.Option(help="For --sweep.")] = DOSES,
-    judge: Annotated[str, typer.Option(help="For --sweep; see probekit judge.")] = "both",
+    judge: Annotated[str, typer.Option(help="For --sweep; see probekit judge.")] = "ensemble",
     force: Annotated[
         bool, typer.Option("--force", help="A judge that blind readers do not agree with, too.")
     ] = False,

@@ -1,7 +1,7 @@
 """Judges of emotion in generated text: they see the text alone, never what it was made for.
 
     judge ──► lexicon, likelihood, pipeline, endpoint ──┐
-      └──► encoder ──► features ──► trained ──► calibrated ──► ensemble ──► naming
+      └──► encoder ──► features ──► trained ──► ensemble ──► calibrated ──► naming
     readings ──► validation: kappa against blind readers, beside controls
 
 No judge's score is worth more than its agreement with people who read the same kind of text:
@@ -13,7 +13,7 @@ from probekit.judges.calibrated import Calibrated
 from probekit.judges.encoder import SentenceEncoder
 from probekit.judges.endpoint import EndpointJudge
 from probekit.judges.ensemble import Ensemble
-from probekit.judges.features import Both, Embedding, Features, States
+from probekit.judges.features import Embedding, Features, States, Words
 from probekit.judges.judge import EMOTIONS, LABELS, NEUTRAL, Judge
 from probekit.judges.lexicon import LexiconJudge
 from probekit.judges.likelihood import LikelihoodJudge
@@ -44,7 +44,6 @@ __all__ = [
     "NEUTRAL",
     "TRAINING_SETS",
     "Bench",
-    "Both",
     "Calibrated",
     "Embedding",
     "EndpointJudge",
@@ -61,6 +60,7 @@ __all__ = [
     "States",
     "TrainedJudge",
     "Validation",
+    "Words",
     "by_name",
     "by_names",
     "kept_kappa",

@@ -1,4 +1,4 @@
-"""What a trained judge reads of a text: a sentence embedding, a model's states, or both."""
+"""What a trained judge reads of a text: emotion words, a sentence embedding, a model's states."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 from probekit.activations import capture
 from probekit.errors import UserError
 from probekit.judges.encoder import SentenceEncoder
+from probekit.judges.lexicon import LexiconJudge
 from probekit.models import Model
 from probekit.prompts import SLOT, Template
 
 KIND, POOLING = "resid_post", "mean"
 FRAME = Template("judge", f"Someone wrote: {SLOT}")
-"""Around each text, so that even a text of one token has a token that is not the prompt's first."""
+"""Around each text, so that even a text of one token has a token that is not the prompt's first.
+
+The last token of a question about the feeling reads no better (Gemma 3 270M, layer 11, out of fold
+on readings of generated text: kappa .53, the mean .55; at layer 13 .57 and .55).
+"""
 
 
 class Features(ABC):
@@ -43,6 +48,19 @@ class Features(ABC):
     @abstractmethod
     def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The same, read."""
+
+
+class Words(Features):
+    """Logarithms of the shares of the words that name each emotion, as `LexiconJudge` counts."""
+
+    name = "words"
+
+    def __init__(self) -> None:
+        self.counts = LexiconJudge()
+        self.key = ("words", *self.counts.identity)
+
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.log(self.counts.read(texts)).astype(np.float32)
 
 
 class Embedding(Features):
@@ -91,16 +109,3 @@ class States(Features):
             truncate=True,
         )
         return read.layer(KIND, self.layer, POOLING)
-
-
-class Both(Features):
-    """Two kinds of features side by side; the judge standardises each number."""
-
-    def __init__(self, first: Features, second: Features, name: str = "") -> None:
-        self.parts = (first, second)
-        self.name = name or f"{first.name}+{second.name}"
-        self.key = (*first.key, *second.key)
-        self.reads_with = first.reads_with | second.reads_with
-
-    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.hstack([part.of(texts) for part in self.parts])
