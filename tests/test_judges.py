@@ -788,6 +788,28 @@ def test_real_judges_tell_plain_expressions_apart():
     assert judge.inner.learned["kappa"] > 0.4
 
 
+def test_words_are_the_counts_of_the_lexicon_and_a_text_without_any_is_like_no_emotion():
+    words = judges.Words().of(["so much grief and more sorrow", "the door is shut"])
+    assert words.shape == (2, len(LABELS))
+    assert words[0].argmax() == LABELS.index("grief")
+    assert words[1].argmax() == LABELS.index("neutral")
+    assert np.exp(words).sum(1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_default_judge_agrees_with_readers_on_prompts_that_it_does_not_know():
+    bench = judges.Bench(say=print)
+    judge = bench.judge(judges.naming.DEFAULT)
+    readings = GeneratedReadings.load()
+    held = readings.half("report")
+    assert judge.trained_on >= {text_key(text) for text in Lesson.read(readings.training()).texts}
+    assert not judge.trained_on & {text_key(text.text) for text in held.texts}
+    found = validate(judge, held)
+    assert require(found).low > found.permuted.high
+    with pytest.raises(UserError, match="texts trained the judge"):
+        validate(judge, readings.training())
+
+
 @pytest.mark.slow
 def test_likelihood_is_that_of_whole_runs_of_a_real_model():
     import torch

@@ -1,7 +1,7 @@
 """Judges of emotion in generated text: they see the text alone, never what it was made for.
 
     judge ──► lexicon, likelihood, pipeline, endpoint ──┐
-      └──► encoder ──► features ──► trained ──► ensemble ──► calibrated ──► naming
+      └──► encoder ──► features ──► trained ──► calibrated ──► ensemble ──► naming
     readings ──► validation: kappa against blind readers, beside controls
 
 No judge's score is worth more than its agreement with people who read the same kind of text:
