@@ -6,6 +6,7 @@ import numpy as np
 
 from probekit import runs
 from probekit.judges import GeneratedReadings
+from probekit.judges.readings import TEST
 from probekit.models import Model
 from probekit.scorecard.coherence import Rule, validate
 from probekit.scorecard.fluency import reply_nats
@@ -17,9 +18,9 @@ Cells = dict[str, Any]
 def rule_validity(
     rule: Rule, readings: GeneratedReadings, other: Model | None = None
 ) -> dict[str, Cells]:
-    """`validate` of a rule on texts that readers saw, as `run_scorecard` takes it.
+    """`validate` of a rule on test texts that readers saw, as `run_scorecard` takes it.
 
-    The rule's bounds were set before those texts were read, so that all of them count.
+    The rule's bounds were chosen on the others, the training texts.
 
     Args:
         readings: of texts; those whose prompts are shipped scenarios have a perplexity.
@@ -29,8 +30,9 @@ def rule_validity(
         metric -> cells: "rule_kappa", "rule_sensitivity", "rule_specificity".
 
     Raises:
-        UserError: fewer than two prompts.
+        UserError: no test text, or fewer than two prompts.
     """
+    readings = readings.select(split=TEST)
     texts = [text.text for text in readings.texts]
     nats = _nats(readings, other) if other and rule.perplexity is not None else [None] * len(texts)
     perplexities = [None if value is None else float(np.exp(value)) for value in nats]
