@@ -183,7 +183,7 @@ def test_a_judge_that_reads_with_the_steered_model_warns():
 
 
 def test_an_unknown_judge_is_refused_by_name():
-    with pytest.raises(UserError, match="lexicon, embedding"):
+    with pytest.raises(UserError, match="lexicon, words"):
         judges.by_name("oracle")
 
 
