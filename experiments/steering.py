@@ -1,6 +1,6 @@
 """Methods × emotions × doses on held-out scenarios, by a judge that was held against readers.
 
-    python experiments/steering.py smollm2-135m --judge embedding
+    python experiments/steering.py smollm2-135m
     python experiments/steering.py qwen2.5-coder-1.5b --chat --dtype bfloat16
 
 Compared, with one decoding: the plain model; asking for the emotion; asking with two examples; and
