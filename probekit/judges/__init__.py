@@ -2,7 +2,7 @@
 
     judge ──► lexicon, likelihood, pipeline, endpoint ──┐
       └──► encoder ──► features ──► trained ──► calibrated ──► ensemble ──► naming
-    readings ──► validation: kappa against blind readers, beside controls
+    readings ──► agreement ──► validation: kappa against blind readers, beside controls
 
 No judge's score is worth more than its agreement with people who read the same kind of text:
 `validate` measures that, `require` refuses a judge that lacks it, and texts that trained a judge
