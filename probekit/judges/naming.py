@@ -58,19 +58,24 @@ class Bench:
         return load_model(named, say=self.say) if isinstance(named, str) else named
 
     @cached_property
+    def _shipped(self) -> GeneratedReadings | None:
+        """The shipped readings, where there are any."""
+        return GeneratedReadings.load() if GeneratedReadings.are_shipped() else None
+
+    @cached_property
     def lesson(self) -> Lesson:
         """What the trained judges learn from."""
-        if self._lesson or not GeneratedReadings.are_shipped():
-            return self._lesson or Lesson.shipped()
-        return Lesson.shipped() + Lesson.read(GeneratedReadings.load().training())
+        if self._lesson:
+            return self._lesson
+        written = Lesson.shipped()
+        return written + Lesson.read(self._shipped.training()) if self._shipped else written
 
     @cached_property
     def readings(self) -> GeneratedReadings | None:
         """What the trained judges are calibrated with."""
         if not isinstance(self._calibrate, str):
             return self._calibrate
-        there = GeneratedReadings.are_shipped()
-        return GeneratedReadings.load().half("dev") if there else None
+        return self._shipped.half("dev") if self._shipped else None
 
     def _features(self, name: str) -> Features:
         match name:

@@ -114,7 +114,15 @@ class GeneratedReadings:
         """
         if which not in HALVES:
             raise unknown("half", which, HALVES)
-        return self.select(split=TEST)._parted()[HALVES.index(which)]
+        held = self.select(split=TEST)
+        prompts = sorted({text.prompt for text in held.texts}, key=digest)
+        other = held.select(prompt=prompts[1::2])
+        if which == "report":
+            return other
+        # A text that was generated from two prompts must not be known on the half that is told of.
+        told = {text.text for text in other.texts}
+        own = [t.id for t in held.texts if t.prompt in prompts[::2] and t.text not in told]
+        return held.select(id=own)
 
     def training(self) -> "GeneratedReadings":
         """The texts that judges may learn from: none of a prompt, or with words, of the others.
@@ -126,14 +134,6 @@ class GeneratedReadings:
         prompts, words = {text.prompt for text in held}, {text.text for text in held}
         kept = [t.id for t in self.texts if t.prompt not in prompts and t.text not in words]
         return self.select(id=kept, split=TRAINING)
-
-    def _parted(self) -> "tuple[GeneratedReadings, GeneratedReadings]":
-        prompts = sorted({text.prompt for text in self.texts}, key=digest)
-        other = self.select(prompt=prompts[1::2])
-        # A text that was generated from two prompts must not be known on the half that is told of.
-        told = {text.text for text in other.texts}
-        own = [t.id for t in self.texts if t.prompt in prompts[::2] and t.text not in told]
-        return self.select(id=own), other
 
     def select(self, **conditions: Any) -> "GeneratedReadings":
         """The texts whose fields have one of the given values, and their readings.

@@ -81,10 +81,10 @@ class Lesson:
             UserError: no text has a label.
         """
         said = list(zip(readings.texts, readings.majority(), strict=True))
+        ways: dict[str, set[str | None]] = {}
+        for text, label in said:
+            ways.setdefault(text.text, set()).add(label)
         # A text that was written twice and read in two ways has no label.
-        ways = {
-            text.text: {own for other, own in said if other.text == text.text} for text, _ in said
-        }
         rows = [
             (text.text, label, f"generated/{text.prompt}", text.id)
             for text, label in said
