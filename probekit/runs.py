@@ -210,7 +210,7 @@ def open_run(folder: Path, identity: Mapping[str, Any]) -> None:
                 f"{folder} holds another run (it differs in {', '.join(differing)}): "
                 "give a new --out, or delete the folder"
             )
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path.name != STAGES for path in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run: give a new --out")
     else:
         write_json(manifest, {"identity": identity, "complete": False})

@@ -33,6 +33,9 @@ KINDS: tuple[Kind, ...] = (
     "mlp_post",
 )
 
+_SUBLAYERS = {"attn_out": ("attn", "ln1_post"), "mlp_out": ("mlp", "ln2_post")}
+"""Part of a block and the norm behind it, in the adapters' words."""
+
 
 @dataclass(frozen=True, order=True)
 class Site:
@@ -194,6 +197,16 @@ class SiteMap:
         """The module of a decoder block."""
         return self._module(layer, "")
 
+    def post_norm(self, site: Site) -> nn.Module | None:
+        """The norm between an `attn_out` or `mlp_out` and its projection; None without one."""
+        norm = _SUBLAYERS[site.kind][1]
+        return self._module(site.layer, norm) if norm in self._parts else None
+
+    @property
+    def multiplier(self) -> float:
+        """What attention and MLP outputs are multiplied by before the stream takes them."""
+        return float(getattr(self.hf.config, "residual_multiplier", 1.0))
+
     @property
     def final_norm(self) -> nn.Module:
         """The norm between the last `resid_post` and the unembedding."""
@@ -241,10 +254,9 @@ class SiteMap:
                 module = self._module(layer, "ln2" if "ln2" in self._parts else "mlp")
                 return Tap(module, "input", in_place=True)
             case "attn_out" | "mlp_out":
-                part, norm = ("attn", "ln1_post") if kind == "attn_out" else ("mlp", "ln2_post")
-                scale = float(getattr(self.hf.config, "residual_multiplier", 1.0))
+                part, norm = _SUBLAYERS[kind]
                 name = norm if norm in self._parts else part
-                return Tap(self._module(layer, name), "output", scale)
+                return Tap(self._module(layer, name), "output", self.multiplier)
             case "z" | "mlp_post":
                 part, inner = ("attn", "o") if kind == "z" else ("mlp", "out")
                 if inner not in self._parts.get(part, {}):

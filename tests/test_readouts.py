@@ -308,12 +308,18 @@ def test_names_and_vectors_must_be_as_many():
         Projection("stream.1", torch.randn(WIDTH), ["one"])
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "neox-parallel"])
 @pytest.mark.parametrize("kind", ["z", "mlp_post"])
-def test_readouts_inside_a_part_are_refused(kind):
-    model = build("llama")
-    readout = Projection(f"{kind}.1", torch.randn(model.sites.width(Site("z", 1))), ["v"])
-    with pytest.raises(UserError, match=rf"readout at {kind}\.1: read the stream.*resid_post\.1"):
-        sweep(model, model.encode(TEXTS), EDITS, {"it": readout})
+def test_heads_and_neurons_can_be_read_and_the_shared_run_equals_the_naive_one(kind, family):
+    model = build(family)
+    width = model.sites.width(Site(kind, 1))
+    readout = Projection(f"{kind}.1", torch.eye(width), [str(n) for n in range(width)])
+    prompts, edits = model.encode(TEXTS), [Edit(f"resid_pre.{n}", -1, Zero()) for n in range(3)]
+    shared, naive = (sweep(model, prompts, edits, {"it": readout}, share=s) for s in (True, False))
+    assert shared.shared
+    np.testing.assert_allclose(shared.values["it"], naive.values["it"], atol=2e-5)
+    assert np.abs(shared.effects("it")[:2]).max() > 1e-2
+    assert np.abs(shared.effects("it")[2]).max() < 1e-4, "what happens above is not read"
 
 
 @pytest.mark.parametrize("classes", [["calm", "tense"], ["calm", "sad", "tense"]])

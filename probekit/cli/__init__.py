@@ -9,6 +9,7 @@ from typer._click.exceptions import ClickException
 
 from probekit.cli import (  # noqa: F401 - registers the commands
     causal,
+    circuit,
     directions,
     erasure,
     geometry,

@@ -1,6 +1,7 @@
 """What directions say in words: tokens that one writes, and scores of a text's tokens."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,11 +76,22 @@ def top_tokens(
             f"site {directions.kind} is not of the stream: read tokens off resid_post, or another "
             "site that is"
         )
+    return tokens_written(model, directions.of(emotion, layer), k, head=head)
+
+
+def tokens_written(
+    model: Model, vector: NDArray[np.floating[Any]], k: int = 10, *, head: Head | None = None
+) -> list[Word]:
+    """The tokens that a vector `[d_model]` of the stream writes most strongly; see `top_tokens`.
+
+    Raises:
+        UserError: `k` below one.
+    """
     if k < 1:
         raise UserError(f"{k} tokens: give one or more")
-    vector = torch.as_tensor(directions.of(emotion, layer), device=model.device)
+    given = torch.as_tensor(vector, device=model.device)
     # Rows of the unembedding beyond the tokenizer's are padding and stand for nothing.
-    logits = (head or Head(model)).lens(vector)[: len(model.tokenizer)].float()
+    logits = (head or Head(model)).lens(given)[: len(model.tokenizer)].float()
     found = logits.topk(min(k, len(logits)))
     return [
         Word(int(token), model.tokenizer.decode([int(token)]), float(score))

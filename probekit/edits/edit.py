@@ -24,8 +24,9 @@ class Edit:
         positions: "all", a token's index in the prompt (-1: its last), several, or several for
             each row. Pads are never counted; a token has the same index with a KV cache. "all"
             are also the tokens that are generated after the prompt; a number never is (without a
-            cache every pass is a new prompt, and -1 moves along). "prompt": its tokens only;
-            "response" or a `Response`: its last token, and those that are generated.
+            cache every pass is a new prompt, and -1 moves along). "after_first": all but the
+            first, an attention sink in most models; "prompt": its tokens only; "response" or a
+            `Response`: its last token, and those that are generated.
         operation: what is done there.
         units: heads of `z` or neurons of `mlp_post` (all: None).
         direction: `[d]`: only the coordinate along it is changed; scaled to unit length.
@@ -177,7 +178,8 @@ class Edit:
         if isinstance(self.positions, Response):
             return range(self.positions.first(length), end)
         if isinstance(self.positions, str):
-            return range(end if self.positions == "all" else length)
+            first = int(self.positions == "after_first")
+            return range(first, length if self.positions == "prompt" else end)
         wanted: Any = (self.positions,) if isinstance(self.positions, int) else self.positions
         if wanted and isinstance(wanted[0], tuple):
             if item >= len(wanted):
@@ -213,6 +215,8 @@ class Edit:
         match self.positions:
             case "all":
                 return "every token"
+            case "after_first":
+                return "every token but the first"
             case "prompt":
                 return "every token of the prompt"
             case Response(start, decay):

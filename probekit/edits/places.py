@@ -40,7 +40,11 @@ class Response:
 
 
 Positions = (
-    Literal["all", "prompt"] | Response | int | tuple[int, ...] | tuple[tuple[int, ...], ...]
+    Literal["all", "after_first", "prompt"]
+    | Response
+    | int
+    | tuple[int, ...]
+    | tuple[tuple[int, ...], ...]
 )
 
 
@@ -120,7 +124,12 @@ def as_positions(given: Any) -> Positions:
     if isinstance(given, Response):
         return given
     if isinstance(given, str):
-        named: dict[str, Positions] = {"all": "all", "prompt": "prompt", "response": Response()}
+        named: dict[str, Positions] = {
+            "all": "all",
+            "after_first": "after_first",
+            "prompt": "prompt",
+            "response": Response(),
+        }
         if given not in named:
             raise UserError(
                 f"positions {given!r}: give {', '.join(map(repr, named))}, token indices, or "

@@ -63,6 +63,11 @@ class Board:
         self.weights = bootstrap_weights([str(p) for p in self.prompts], bootstraps, seed)
 
     @cached_property
+    def methods(self) -> frozenset[str]:
+        """Names of the methods that wrote."""
+        return frozenset(each.method for each in self.scores.samples)
+
+    @cached_property
     def cells(self) -> dict[tuple[str, str, float | None], Cell]:
         """Every cell by its key, as methods come, doses rising, all emotions together first."""
         samples = self.scores.samples

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from probekit import stats
 from probekit.scorecard.cells import Board, Cell, figure
-from probekit.scorecard.scores import PLAIN, RANDOM
+from probekit.scorecard.scores import PLAIN, control_of, is_random
 from probekit.scorecard.table import with_q
 from probekit.stats import Estimate
 
@@ -189,7 +189,7 @@ def _stand(doses: Floats, log: Floats, hit: Floats, limit: float) -> tuple[str, 
 
 
 def equal_fluency(found: Sequence[Curve], bound: float = BOUND) -> list[Row]:
-    """Every method at equal fluency, and its difference from a random direction there.
+    """Every method at equal fluency, and its difference from its random control there.
 
     `condition` says how it stands; `dose` is the one reached. The share of draws with a figure is a
     row of its own where it is below 1, since the interval is of those alone.
@@ -206,8 +206,9 @@ def equal_fluency(found: Sequence[Curve], bound: float = BOUND) -> list[Row]:
         out.append({**common, "metric": "ratio_at_fluency", **figure(ratios)})
         if share < 1:
             out.append({**common, "metric": "draws_at_fluency", "value": share})
-        if method != RANDOM and (RANDOM, emotion) in stands:
-            gap = hits - stands[RANDOM, emotion][1]
+        control = (control_of(method, {name for name, _ in stands}), emotion)
+        if not is_random(method) and control in stands:
+            gap = hits - stands[control][1]
             row = {**common, "metric": "accuracy_at_fluency_above_random"}
             out.append({**row, **figure(gap, against_zero=True)})
     return with_q(out)

@@ -18,11 +18,11 @@ from probekit.errors import UserError
 from probekit.head import Head
 from probekit.models import Model
 from probekit.prompts import NO_TEMPLATE, Encoded, Template
-from probekit.steering import Steering, edits_of
+from probekit.steering import Drive, edits_of
 
 Floats = NDArray[np.float64]
-Meanwhile = Sequence[Edit] | Steering
-"""What is done to a model while it reads: a steering, or edits of all rows alike."""
+Meanwhile = Sequence[Edit] | Drive
+"""What is done to a model while it reads: a drive, or edits of all rows alike."""
 TOKENS = 4096
 """Tokens of one forward pass, pads included."""
 LOGITS = 3e7
@@ -125,7 +125,7 @@ def _under(
     model: Model, meanwhile: Meanwhile, lengths: Sequence[int]
 ) -> AbstractContextManager[None]:
     """The model changed as while it writes what follows prompts of these lengths."""
-    steered = isinstance(meanwhile, Steering)
+    steered = isinstance(meanwhile, Drive)
     edits = edits_of(model, [meanwhile] * len(lengths)) if steered else meanwhile
     return applied(model, edits, lengths=lengths, beyond=True)
 

@@ -1,6 +1,6 @@
 """`Scores`: what was found of each text, one column a measure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,17 @@ from probekit.steering import Sample
 Floats = NDArray[np.float64]
 PLAIN, RANDOM, NEUTRAL = "plain", "random", "neutral"
 """Methods that are controls, and the label of a text without an emotion."""
+
+
+def control_of(method: str, methods: Collection[str]) -> str:
+    """The random method that another is held against: "random NAME" where it was run."""
+    own = f"{RANDOM} {method}"
+    return own if own in methods else RANDOM
+
+
+def is_random(method: str) -> bool:
+    """Whether a method is a random control, of steering or of another method."""
+    return method.split()[0] == RANDOM
 
 
 @dataclass(frozen=True, eq=False)

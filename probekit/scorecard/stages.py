@@ -80,7 +80,7 @@ class Stages:
         """Every cell: plain once, others at every emotion and, where they have one, dose."""
         found: list[CellKey] = []
         for name, method in self.methods.items():
-            doses = self.options.doses if method.dosed else (None,)
+            doses = (method.doses or self.options.doses) if method.dosed else (None,)
             emotions = ("",) if name == PLAIN else self.options.emotions
             found += [(name, emotion, dose) for emotion in emotions for dose in doses]
         return found

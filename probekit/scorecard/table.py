@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from probekit import stats
 from probekit.scorecard.cells import Board, Cell, figure
-from probekit.scorecard.scores import PLAIN, RANDOM
+from probekit.scorecard.scores import PLAIN, RANDOM, control_of, is_random
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -22,7 +22,6 @@ NAMES = {
 """Outcome -> metric; the four sum to 1."""
 COMPARED = ("target_accuracy", "target_probability", "incoherent_rate")
 """Metrics that are held against controls."""
-CONDITIONS = {PLAIN: "chance", RANDOM: "control"}
 
 
 def rows(board: Board, *, permutations: int = 1000, seed: int = 0) -> list[Row]:
@@ -40,7 +39,7 @@ def rows(board: Board, *, permutations: int = 1000, seed: int = 0) -> list[Row]:
     found: list[Row] = []
     for cell in board.cells.values():
         common = {"method": cell.method, "emotion": cell.emotion, "dose": cell.dose}
-        common["condition"] = CONDITIONS.get(cell.method, "")
+        common["condition"] = _condition(cell.method)
         found += [{**common, **row} for row in _figures(board, cell)]
         found += [{**common, **row} for row in _differences(board, cell, permutations, seed)]
     return with_q(found)
@@ -75,6 +74,10 @@ def values_of(board: Board, cell: Cell) -> dict[str, Floats]:
     return found
 
 
+def _condition(method: str) -> str:
+    return "chance" if method == PLAIN else "control" if is_random(method) else ""
+
+
 def _figures(board: Board, cell: Cell) -> Iterator[Row]:
     for metric, values in values_of(board, cell).items():
         draws = board.draws(cell, values)
@@ -100,16 +103,16 @@ def _perplexities(board: Board, cell: Cell, side: str) -> Mapping[str, Floats]:
 
 
 def _differences(board: Board, cell: Cell, permutations: int, seed: int) -> Iterator[Row]:
-    """Against plain, and against the random direction at the same dose."""
+    """Against plain, and against the method's random control at the same dose."""
     if cell.method == PLAIN:
         return
-    beside = {
-        PLAIN: board.cells.get((PLAIN, cell.emotion, None)),
-        RANDOM: board.cells.get((RANDOM, cell.emotion, cell.dose)),
-    }
+    control = control_of(cell.method, board.methods)
+    beside = {PLAIN: board.cells.get((PLAIN, cell.emotion, None))}
+    if not is_random(cell.method):
+        beside[RANDOM] = board.cells.get((control, cell.emotion, cell.dose))
     own = values_of(board, cell)
     for name, other in beside.items():
-        if other is None or cell.method == name:
+        if other is None:
             continue
         others = values_of(board, other)
         for metric in COMPARED:

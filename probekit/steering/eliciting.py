@@ -93,7 +93,7 @@ class Elicited:
             )
         plain = setting.template("plain")
         taken = [s for s, kept in zip(self.samples, self.accepted, strict=True) if kept]
-        before = [_rendered(model, plain, sample.asked) for sample in taken]
+        before = [rendered(model, plain, sample.asked) for sample in taken]
         whole = [start + sample.text for start, sample in zip(before, taken, strict=True)]
         states = capture(
             model,
@@ -153,7 +153,7 @@ def elicit(
     return Elicited(source, tuple(samples), written & (plain | accept(samples)))
 
 
-def _rendered(model: Model, template: Template, text: str) -> str:
+def rendered(model: Model, template: Template, text: str) -> str:
     """A prompt as text, without the first token that the tokenizer puts before any text."""
     whole, tokenizer = template.render(text, model.tokenizer)[0], model.tokenizer
     adds = bool(tokenizer.bos_token) and tokenizer.bos_token_id in tokenizer("a").input_ids

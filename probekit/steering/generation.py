@@ -17,7 +17,7 @@ from probekit.edits import Edit, applied
 from probekit.errors import UserError
 from probekit.models import Model
 from probekit.prompts import Encoded
-from probekit.steering.steering import Steering, edits_of
+from probekit.steering.steering import Drive, edits_of
 
 Stream = Callable[[int, str], None]
 """Called with a row's number and the characters that were just written in it."""
@@ -73,7 +73,7 @@ GREEDY = Decoding()
 def generate(
     model: Model,
     prompts: Sequence[Encoded],
-    steering: Steering | Sequence[Steering | None] | None = None,
+    steering: Drive | Sequence[Drive | None] | None = None,
     decoding: Decoding = Decoding(),
     *,
     seed: int | Sequence[int] = 0,

@@ -16,7 +16,7 @@ from probekit.models import Model
 from probekit.prompts import SLOT, Template
 from probekit.steering.generation import Decoding, Reply, generate
 from probekit.steering.sample import Sample
-from probekit.steering.steering import Steering
+from probekit.steering.steering import Drive, Steering
 from probekit.stimuli import StimulusSet
 
 BRIEF = "Keep the reply to at most two sentences."
@@ -74,13 +74,18 @@ class Method(ABC):
     dosed = False
     """Whether it has a dose."""
 
+    @property
+    def doses(self) -> tuple[float, ...]:
+        """Its own doses, where their unit is another than that of directions; else none."""
+        return ()
+
     def template(self, emotion: str) -> Template:
         """The prompt's template for an emotion."""
         del emotion
         return self.setting.template("plain")
 
     @abstractmethod
-    def steering(self, emotion: str, dose: float | None) -> Steering | None:
+    def steering(self, emotion: str, dose: float | None) -> Drive | None:
         """What is done to the states."""
 
     def describe(self) -> dict[str, Any]:
@@ -94,8 +99,9 @@ class Plain(Method):
 
     name: str = "plain"
 
-    def steering(self, emotion: str, dose: float | None) -> None:
+    def steering(self, emotion: str, dose: float | None) -> Drive | None:
         del emotion, dose
+        return None
 
 
 @dataclass(frozen=True)

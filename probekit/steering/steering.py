@@ -1,7 +1,8 @@
 """`Steering`: what is done to the states of one row while it is written, as a relative dose."""
 
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,7 +26,49 @@ REPLY = Response()
 
 
 @dataclass(frozen=True, eq=False)
-class Steering:
+class Part:
+    """What is done at one site.
+
+    Attributes:
+        site, positions, gate, units: where.
+        how: "add" number times vector, "set" to it, or set the coordinate along the vector to the
+            number ("level").
+        vector: `[width]` float32, of the site or its units.
+        number: a length or a level.
+    """
+
+    site: Site
+    how: Literal["add", "set", "level"]
+    vector: Vector
+    number: float
+    positions: Positions = REPLY
+    gate: Gate | None = None
+    units: tuple[int, ...] | None = None
+
+
+class Drive(ABC):
+    """What is done to the states of one row while it is written.
+
+    Attributes:
+        fingerprint: of the model that it belongs to.
+        idle: whether the row is as the model writes it.
+    """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def idle(self) -> bool: ...
+
+    @abstractmethod
+    def parts(self) -> Iterator[Part]:
+        """All that is done, site by site."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steering(Drive):
     """A direction at one or several layers, how strongly, how, and at which tokens.
 
     Attributes:
@@ -88,9 +131,22 @@ class Steering:
         return cls(vectors, residual_scale(model, directions.kind), dose, **how)
 
     @property
+    def fingerprint(self) -> str:
+        return self.scale.fingerprint
+
+    @property
     def idle(self) -> bool:
         """Whether the row is as the model writes it: a dose of 0 changes nothing."""
         return self.dose == 0 and self.how != "project_out"
+
+    def parts(self) -> Iterator[Part]:
+        # Projecting out is clamping to 0: the two are one operation with levels of their own.
+        levelled = self.how in ("clamp", "project_out")
+        how = "level" if levelled else "add" if self.how == "add" else "set"
+        for layer, vector in self.vectors.items():
+            number = self.level(layer) if levelled else self.length(layer)
+            site = Site(self.scale.kind, layer)
+            yield Part(site, how, vector, number, self.positions, self.gate)
 
     @property
     def total(self) -> float:
@@ -158,44 +214,40 @@ def checked_dose(dose: Any) -> float:
     return number
 
 
-def edits_of(model: Model, rows: Sequence[Steering | None]) -> list[Edit]:
-    """Edits that do to each row of a batch what its own steering says.
+def edits_of(model: Model, rows: Sequence[Drive | None]) -> list[Edit]:
+    """Edits that do to each row of a batch what its own drive says.
 
-    Rows that differ only in vector and dose share an edit, so that a batch of many vectors costs
+    Rows that differ only in their numbers share an edit, so that a batch of many vectors costs
     what one vector costs.
 
     Raises:
-        UserError: a steering of another model.
+        UserError: a drive of another model.
     """
-    groups: dict[tuple[Any, ...], dict[int, Steering]] = {}
-    for row, steering in enumerate(rows):
-        if steering is None or steering.idle:
+    groups: dict[tuple[Any, ...], dict[int, Part]] = {}
+    for row, drive in enumerate(rows):
+        if drive is None or drive.idle:
             continue
-        if steering.scale.fingerprint != model.fingerprint:
+        if drive.fingerprint != model.fingerprint:
             raise UserError(
                 f"this steering is not of {model.name}: its doses and directions belong to "
                 "another model; make it from directions of this one"
             )
-        for layer in steering.vectors:
-            # Projecting out is clamping to 0: the two are one operation with levels of their own.
-            how = "clamp" if steering.how == "project_out" else steering.how
-            site = Site(steering.scale.kind, layer)
-            groups.setdefault((site, how, steering.positions, steering.gate), {})[row] = steering
+        for part in drive.parts():
+            key = (part.site, part.how, part.positions, part.gate, part.units)
+            groups.setdefault(key, {})[row] = part
     return [
-        Edit(site, positions, _operation(how, site.layer, members), rows=tuple(members), gate=gate)
-        for (site, how, positions, gate), members in groups.items()
+        Edit(site, positions, _operation(how, members), rows=tuple(members), gate=gate, units=units)
+        for (site, how, positions, gate, units), members in groups.items()
     ]
 
 
-def _operation(how: str, layer: int, members: Mapping[int, Steering]) -> Operation:
-    """One operation with values `[row, d]`; rows that it does not reach hold ones."""
-    d = len(next(iter(members.values())).vectors[layer])
-    vectors, numbers = torch.ones(max(members) + 1, d), torch.ones(max(members) + 1)
-    for row, steering in members.items():
-        vectors[row] = torch.from_numpy(steering.vectors[layer])
-        levelled = how == "clamp"
-        numbers[row] = steering.level(layer) if levelled else steering.length(layer)
-    if how == "clamp":
+def _operation(how: str, members: Mapping[int, Part]) -> Operation:
+    """One operation with values `[row, width]`; rows that it does not reach hold ones."""
+    width = len(next(iter(members.values())).vector)
+    vectors, numbers = torch.ones(max(members) + 1, width), torch.ones(max(members) + 1)
+    for row, part in members.items():
+        vectors[row], numbers[row] = torch.from_numpy(part.vector), part.number
+    if how == "level":
         return Level(vectors, numbers)
     scaled = vectors * numbers[:, None]
-    return Add(scaled) if how == "add" else Set(scaled, "a direction at a dose")
+    return Add(scaled) if how == "add" else Set(scaled, "given values")

@@ -17,7 +17,7 @@ from probekit.stimuli.schemas import SHARES
 from probekit.stimuli.sets import StimulusSet, TestSplitWarning
 from probekit.stimuli.structure import check_pairs, check_quads, check_triplets
 from probekit.stimuli.taxonomy import TAXONOMIES, Taxonomy, affect_norms
-from probekit.stimuli.wording import emotion_words, lexicon, words
+from probekit.stimuli.wording import emotion_spans, emotion_words, lexicon, words
 
 __all__ = [
     "ARMS",
@@ -32,6 +32,7 @@ __all__ = [
     "check_pairs",
     "check_quads",
     "check_triplets",
+    "emotion_spans",
     "emotion_words",
     "home",
     "lexicon",

@@ -31,6 +31,19 @@ def emotion_words(text: str, allow: Collection[str] = ()) -> Iterator[str]:
     return (word for word in (*said, *joined) if word in lexicon() and word not in allow)
 
 
+def emotion_spans(text: str) -> list[tuple[int, int]]:
+    """Characters `(start, end)` of every form of the lexicon that stands in a text."""
+    lower = text.lower()
+    found = [
+        match.span()
+        for match in WORD.finditer(lower)
+        if match.group().removesuffix("'s") in lexicon()
+    ]
+    for form in _hyphened():
+        found += [match.span() for match in re.finditer(re.escape(form), lower)]
+    return sorted(found)
+
+
 @cache
 def _hyphened() -> tuple[str, ...]:
     return tuple(form for form in lexicon() if "-" in form)

@@ -17,7 +17,7 @@ class Panel:
     """Named readouts that are taken from the same passes.
 
     Attributes:
-        sites: stream sites to be read.
+        sites: to be read.
         final: whether the state after the final norm is read.
         branches: every token sequence that some readout appends, once.
         deepest: the last layer that has to run.
@@ -30,10 +30,6 @@ class Panel:
         self.sites = tuple(dict.fromkeys(r.site for r in readouts.values() if r.site is not None))
         for site in self.sites:
             sites.tap(site)
-            if site.kind in ("z", "mlp_post"):
-                raise UserError(
-                    f"a readout at {site}: read the stream, say resid_post.{site.layer}"
-                )
         self.final = any(readout.site is None for readout in readouts.values())
         last = sites.n_layers - 1
         self.deepest = last if self.final else max(site.layer for site in self.sites)
