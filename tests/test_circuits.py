@@ -233,7 +233,7 @@ def replace_operation(edit, operation):
 
 
 def test_paths_lead_from_the_planted_head_to_the_planted_neurons(found):
-    model, stimuli, where, states, learned = found
+    model, stimuli, where, _, learned = found
     neutral = {kind: learned.neutral[kind] for kind in INNER}
     others = (Component("z", 0, 0), Component("z", 0, 3), Component("z", 1, 2))
     for place, name in enumerate(EMOTIONS):

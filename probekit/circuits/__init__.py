@@ -8,9 +8,9 @@ After "Do LLMs 'Feel'?" (Wang et al. 2025, arXiv 2510.11328).
    `influence` (of whole sublayers, on readouts that nothing scored went into).
 3. `assembly` spreads a budget over sublayers: a `Circuit`, a file of its own.
 4. `validating` and `ablating`: what circuits, their complements and random sets of the same size
-   are needed for, by the `measures`; `modulation` and `modulating`: an emotion brought about through
-   a circuit, in a scorecard beside asking and steering; `edges`: which heads feed which neurons, a
-   `graph`.
+   are needed for, by the `measures`; `modulation` and `modulating`: an emotion brought about
+   through a circuit, in a scorecard beside asking and steering; `edges`: which heads feed which
+   neurons, a `graph`.
 5. `study` chains all this through `stages`; `rows` are its figures; `run_circuits` (`run`) does it.
 """
 
