@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         probe_score,
     )
     from probekit.report import write_report
+    from probekit.report.opened import Run
     from probekit.scorecard import Scorecard, run_scorecard
     from probekit.sites import KINDS, Site
     from probekit.stimuli import StimulusSet, Taxonomy, TestSplitWarning
@@ -125,6 +126,7 @@ _HOME = {
     "run_probing": "probing",
     "TEMPLATES": "prompts",
     "Template": "prompts",
+    "Run": "report.opened",
     "write_report": "report",
     "Scorecard": "scorecard",
     "run_scorecard": "scorecard",
@@ -172,6 +174,7 @@ __all__ = [
     "Projection",
     "ProjectionEraser",
     "Rotated",
+    "Run",
     "Scale",
     "Scorecard",
     "SentenceEncoder",

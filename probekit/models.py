@@ -24,6 +24,7 @@ from probekit.edits import Edit, applied
 from probekit.errors import UserError, unknown
 from probekit.prompts import NO_TEMPLATE, Encoded, Template, encode
 from probekit.runs import digest
+from probekit.shown import card
 from probekit.sites import SiteMap
 from probekit.validation import validate
 
@@ -100,6 +101,21 @@ class Model:
         """Longest prompt, in tokens."""
         return int(self.config.max_position_embeddings)
 
+    @property
+    def n_heads(self) -> int:
+        """Heads of attention in a block."""
+        return int(self.config.num_attention_heads)
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Heads that have keys and values of their own; several heads may share one."""
+        return int(getattr(self.config, "num_key_value_heads", None) or self.n_heads)
+
+    @property
+    def public_name(self) -> str:
+        """The name without the path of this machine."""
+        return Path(self.name).name if Path(self.name).exists() else self.name
+
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest of the config, the tokenizer and every weight, as loaded.
@@ -125,14 +141,12 @@ class Model:
     def describe(self) -> dict[str, Any]:
         """What a manifest says of the model; JSON-able, no path of this machine."""
         return {
-            "name": Path(self.name).name if Path(self.name).exists() else self.name,
+            "name": self.public_name,
             "architecture": type(self.hf).__name__,
             "n_layers": self.n_layers,
             "d_model": self.d_model,
-            "n_heads": int(self.config.num_attention_heads),
-            "n_kv_heads": int(
-                getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
-            ),
+            "n_heads": self.n_heads,
+            "n_kv_heads": self.n_kv_heads,
             "n_ctx": self.n_ctx,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
@@ -140,6 +154,25 @@ class Model:
             "sites_refused": dict(self.sites.refused),
             "notes": list(self.notes),
         }
+
+    def __repr__(self) -> str:
+        size = f"{self.n_layers} layers of {self.d_model}"
+        return f"Model({self.public_name!r}, {size}, {self.dtype}, {self.device})"
+
+    def _repr_html_(self) -> str:
+        shared = f", {self.n_kv_heads} with keys of their own"
+        facts = {
+            "architecture": type(self.hf).__name__,
+            "layers": self.n_layers,
+            "d_model": self.d_model,
+            "heads": f"{self.n_heads}{shared if self.n_kv_heads < self.n_heads else ''}",
+            "context": f"{self.n_ctx:,} tokens",
+            "weights": f"{str(self.dtype).removeprefix('torch.')} on {self.device}",
+            "sites": ", ".join(self.sites.kinds),
+            **{f"no {kind}": reason for kind, reason in self.sites.refused.items()},
+            "notes": "; ".join(self.notes),
+        }
+        return card(self.public_name, facts)
 
     def encode(
         self,

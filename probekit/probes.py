@@ -15,6 +15,7 @@ from torch import Tensor
 
 from probekit import logistic, stats
 from probekit.errors import UserError
+from probekit.shown import card, counted
 from probekit.targets import Target
 
 CHUNK_BYTES = 24e6
@@ -55,6 +56,15 @@ class _LayerLinear(BaseEstimator):
     def __init__(self, C: float = 1.0, *, standardize: bool = True) -> None:
         self.C = C
         self.standardize = standardize
+
+    def _html_repr(self) -> str:
+        """What scikit-learn's `_repr_html_` and `_repr_mimebundle_` give a notebook."""
+        facts = {"C": self.C, "standardize": self.standardize, "fitted": "not yet"}
+        if hasattr(self, "coef_"):
+            facts |= {"fitted": "yes", "layers": len(self.coef_), "features": self.n_features_in_}
+        if (classes := getattr(self, "classes_", None)) is not None:
+            facts["classes"] = counted(classes.tolist())
+        return card(type(self).__name__, facts)
 
     def _fit(self, X: ArrayLike, values: NDArray[Any]) -> None:
         stack, self._layered = as_stack(X)

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from probekit.errors import UserError, unknown
 from probekit.runs import atomic_write, read_json, write_json
+from probekit.shown import card, numbered, sized
 
 FORMAT = "probekit-activations-1"
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -51,6 +52,21 @@ class Activations:
     ids: tuple[str, ...]
     layers: Mapping[str, tuple[int, ...]]
     arrays: Arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def __repr__(self) -> str:
+        return f"Activations({len(self.ids)} items, {', '.join(self.arrays)}, {sized(self.nbytes)})"
+
+    def _repr_html_(self) -> str:
+        sites: dict[str, list[str]] = {}
+        for name in self.arrays:
+            sites.setdefault(name.partition("/")[0], []).append(name.partition("/")[2])
+        said = {k: f"{', '.join(p)}; layers {numbered(self.layers[k])}" for k, p in sites.items()}
+        return card("Activations", {"items": len(self.ids), **said, "memory": sized(self.nbytes)})
 
     def stack(self, kind: str, pooling: str) -> NDArray[np.float32]:
         """All captured layers of a kind, `[item, layer, d]`; see `layers[kind]` for numbers."""

@@ -20,6 +20,7 @@ from probekit.directions.identity import Identity
 from probekit.errors import UserError, unknown
 from probekit.models import Model
 from probekit.runs import atomic_write
+from probekit.shown import card, counted, numbered
 from probekit.sites import KINDS, Kind
 from probekit.store import Activations, ActivationStore
 
@@ -99,6 +100,23 @@ class Directions:
         # What a file gives back: JSON's lists and numbers.
         for name in ("options", "template", "stimuli"):
             settle(self, name, json.loads(json.dumps(getattr(self, name))))
+
+    def __repr__(self) -> str:
+        size = f"{len(self.emotions)} emotions, {len(self.layers)} layers of {self.kind}"
+        return f"Directions({size}, {self.estimator}, {self.model.name})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "emotions": counted(self.emotions),
+            "layers": numbered(self.layers),
+            "site": f"{self.kind}, {self.pooling}",
+            "source": ", ".join(filter(None, (self.source, self.arm, self.stimuli.get("name")))),
+            "mean raw norm": ""
+            if self.norm == "none"
+            else f"{self.norms.mean():.3g} ({self.norm})",
+            "model": self.model,
+        }
+        return card(f"Directions ({self.estimator})", facts)
 
     @property
     def raw(self) -> Floats:

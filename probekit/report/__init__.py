@@ -6,6 +6,7 @@
    `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`).
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
+4. `opened` is a finished run as an object, for a notebook.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from probekit.report.parts import Section, Table, facts
 from probekit.report.reading import Recorded, read_folder
 from probekit.runs import REPORT, atomic_write
 
-__all__ = ["headline_table", "write_report"]
+__all__ = ["headline_of", "headline_table", "write_report"]
 
 
 class Study(NamedTuple):
@@ -44,8 +45,8 @@ def write_report(run: Path) -> Path:
     Raises:
         UserError: the folder holds no run, a broken one, or one of a study without a page.
     """
-    recorded, study = _read(run)
-    text = _page(recorded, study)
+    recorded = read_folder(run)
+    text = _page(recorded, _study(recorded))
     with atomic_write(run / REPORT) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return run / REPORT
@@ -57,8 +58,12 @@ def headline_table(run: Path) -> Table:
     Raises:
         UserError: as `write_report`.
     """
-    recorded, study = _read(run)
-    return study.table(recorded)
+    return headline_of(read_folder(run))
+
+
+def headline_of(recorded: Recorded) -> Table:
+    """The same of a run that was read already."""
+    return _study(recorded).table(recorded)
 
 
 STUDIES = {
@@ -93,11 +98,10 @@ STUDIES = {
 """How each study is shown."""
 
 
-def _read(run: Path) -> tuple[Recorded, Study]:
-    recorded = read_folder(run)
+def _study(recorded: Recorded) -> Study:
     if recorded.study not in STUDIES:
         raise unknown("study", recorded.study, list(STUDIES))
-    return recorded, STUDIES[recorded.study]
+    return STUDIES[recorded.study]
 
 
 def _page(run: Recorded, study: Study) -> str:

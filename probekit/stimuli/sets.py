@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.errors import UserError, unknown
+from probekit.markup import Html
+from probekit.shown import card, grid, short
 from probekit.stimuli.datasheet import declared_labels, read_datasheet
 from probekit.stimuli.hygiene import check_labels, check_languages, check_markup
 from probekit.stimuli.reading import locate, shipped, stream_rows
@@ -76,6 +79,16 @@ class StimulusSet:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"StimulusSet({self.name!r}, {len(self)} rows)"
+
+    def _repr_html_(self) -> str:
+        """Its size, two of its texts, and its rows by emotion and arm."""
+        examples = [self.rows[0], self.rows[len(self) // 2]] if self.rows else []
+        facts = {"rows": len(self), "splits": ", ".join(self.splits)}
+        facts |= {f"text {row.id}": short(row.text) for row in examples}
+        return card(self.name, facts, _counts(self))
 
     @cached_property
     def sha256(self) -> str:
@@ -217,6 +230,14 @@ class StimulusSet:
                 )
             kept &= met
         return StimulusSet(self.name, tuple(self.rows[index] for index in np.flatnonzero(kept)))
+
+
+def _counts(stimuli: StimulusSet) -> Html:
+    """How many rows each emotion has in each arm."""
+    pairs = Counter((row.emotion, row.arm) for row in stimuli.rows)
+    emotions, arms = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+    lines = [(e or "no emotion", *[pairs[e, arm] or "" for arm in arms]) for e in emotions]
+    return grid(["rows", *[arm or "no arm" for arm in arms]], lines)
 
 
 def _stem(path: Path) -> str:
