@@ -23,7 +23,7 @@
 # - **above text**: the paired difference of probe and words, with an interval over scenarios.
 #
 # **What it needs:** the model `smollm2-135m` (fetched once from a package registry, 145 MB),
-# about 2 GB of memory and no GPU. In full about six minutes on two cores, most of it reading
+# about 2 GB of memory and no GPU. In full about four minutes on two cores, most of it reading
 # texts; a second run is much shorter, since states are kept. With `REDUCED = True` well under one.
 
 # %% tags=["parameters"]
