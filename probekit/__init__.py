@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from probekit.ablation import Ablation, run_ablation
     from probekit.activations import capture
     from probekit.baselines import text_baselines, token_surprisals
+    from probekit.circuits import Circuit, Circuits, Graph, run_circuits
     from probekit.crossval import cross_validate
     from probekit.directions import (
         Design,
@@ -66,6 +67,10 @@ if TYPE_CHECKING:
 _HOME = {
     "Ablation": "ablation",
     "run_ablation": "ablation",
+    "Circuit": "circuits",
+    "Circuits": "circuits",
+    "Graph": "circuits",
+    "run_circuits": "circuits",
     "Design": "directions",
     "Directions": "directions",
     "estimate": "directions",
@@ -148,6 +153,8 @@ __all__ = [
     "ActivationStore",
     "Activations",
     "Add",
+    "Circuit",
+    "Circuits",
     "Clamp",
     "Concept",
     "Design",
@@ -161,6 +168,7 @@ __all__ = [
     "Extraction",
     "GeneratedReadings",
     "Geometry",
+    "Graph",
     "Judge",
     "LabelLogOdds",
     "LabelLogits",
@@ -202,6 +210,7 @@ __all__ = [
     "probe_score",
     "random_eraser",
     "run_ablation",
+    "run_circuits",
     "run_directions",
     "run_erasure",
     "run_geometry",

@@ -78,6 +78,7 @@ class Subject:
 
     Args:
         kinds: sites whose states are needed, every layer of them; read in one pass.
+        arm: the emotional arm that the probes learn from (default: the set's first).
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Subject:
         sizes: Sizes,
         progress: Progress,
         kinds: Iterable[str] = (),
+        arm: str | None = None,
     ) -> None:
         self.model, self.stimuli, self.sizes, self.progress = model, stimuli, sizes, progress
         self.kinds = sorted({"resid_post", *kinds})
@@ -105,7 +107,7 @@ class Subject:
         self.words = spoken(self.labels)
         self.readouts: dict[str, Readout] = {"labels": LabelLogits(model, self.words)}
         self.base: list[Row] = []
-        self._fit_probes()
+        self._fit_probes(self.arms[0] if arm is None else arm)
         self.readouts["kl"] = NextTokenKL(model)
 
     def _learned(self) -> NDArray[np.bool_]:
@@ -154,10 +156,10 @@ class Subject:
             advance=runs.counting(self.progress, "reading", len(self.stimuli)),
         )
 
-    def _fit_probes(self) -> None:
+    def _fit_probes(self, arm: str) -> None:
         """Probes of category and reception at the last block, and what they reach on new rows."""
         states = self.state(self.read_at)
-        arm, print_ = self.arms[0], self.model.fingerprint
+        print_ = self.model.fingerprint
         questions = {
             "category": (
                 (self.arm == arm) & (self.emotion >= 0),

@@ -39,6 +39,7 @@ def validate(study: Study) -> list[Row]:
     given = Validation(
         study.model,
         study.learned.neutral,
+        options.emotions,
         study.lifts,
         study.folder,
         study.stages.digests["circuits"],

@@ -103,8 +103,8 @@ def measure_influence(
     """
     emotions = next(iter(directions.values())).emotions
     # The probe is of the arm that names emotions; what was scored is of texts that do not.
-    texts = StimulusSet.load("vignettes").select(arm=["keyword_rich", "neutral"])
-    subject = Subject(model, texts, Sizes(seed=seed), progress)
+    texts = StimulusSet.load("vignettes")
+    subject = Subject(model, texts, Sizes(seed=seed), progress, arm="keyword_rich")
     rows = subject.rows("neutral", learned=False)[:prompts]
     peers = {
         kind: [each.peer(seed + 1 + n) for n in range(PEERS)] for kind, each in directions.items()

@@ -41,6 +41,7 @@ class Circuits:
         allocation, spread: how the budget is spread.
         zero: heads are scored by setting them to zero, not to their neutral mean.
         head_texts: texts of an emotion and half by which heads are ablated.
+        injected: neutral texts at whose last token directions are injected.
         replies: held-out expressions of an emotion that are read under ablation, at most.
         draws: random sets of components beside every circuit of size k.
         edges: heads and neurons of each emotion between which paths are measured.
@@ -63,6 +64,7 @@ class Circuits:
     spread: Spread = field(default_factory=Spread)
     zero: bool = False
     head_texts: int = 8
+    injected: int = 16
     replies: int = 8
     draws: int = 2
     edges: int = 12

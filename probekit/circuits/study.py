@@ -47,6 +47,9 @@ BRIEF = "You are the person who tells this. Say in one or two sentences what goe
 OPENERS = (" I felt", " When I got home, I", " I said to my sister: “I", " All that night I")
 """What a reply begins with where there is no chat: in turn, so that a text is not just told on."""
 
+TOGETHER = 40
+"""Texts that are written side by side: a pass over the weights costs as much for few."""
+
 
 class Study:
     """A study of circuits of one model in one run folder.
@@ -144,7 +147,14 @@ class Study:
 
         def write() -> list[dict[str, Any]]:
             samples = produce(
-                self.model, method, told, None, prompts, self.options.decoding, seed=seed
+                self.model,
+                method,
+                told,
+                None,
+                prompts,
+                self.options.decoding,
+                seed=seed,
+                batch_size=TOGETHER,
             )
             texts = [sample.text for sample in samples]
             labels = np.array(self.judge.labels)
@@ -280,15 +290,15 @@ class Study:
 
         def make() -> Made:
             found = measure_influence(
-                self.model, self.learned.directions, seed=self.options.seed, keep=self.parts,
-                progress=self.progress,
+                self.model, self.learned.directions, prompts=self.options.injected,
+                seed=self.options.seed, keep=self.parts, progress=self.progress,
             )  # fmt: skip
             arrays = {f"responses/{name}": each for name, each in found.responses.items()}
             arrays |= {f"null/{name}": each for name, each in found.null.items()}
             told = [list(found.emotions), list(found.items), list(found.notes)]
             return Made(told, arrays)
 
-        own = {"seed": self.options.seed}
+        own = {"seed": self.options.seed, "injected": self.options.injected}
         made = self.stages.run("influence", own, ("activity",), make)
         emotions, items, notes = map(tuple, made.told)
         parts = [

@@ -56,6 +56,7 @@ class Validation:
     Args:
         model: the model.
         neutral: kind -> `[layer, width]`, what components are held at.
+        emotions: of the study.
         lifts: emotion -> held-out expressions; an emotion without any is left out.
         folder: finished parts are kept there.
         key: what the parts were made from.
@@ -67,19 +68,20 @@ class Validation:
         self,
         model: Model,
         neutral: Values,
+        emotions: Sequence[str],
         lifts: Mapping[str, Lift],
         folder: Path,
         key: str,
         sizes: Sizes,
         progress: Progress = lambda *_: None,
     ) -> None:
-        self.model, self.neutral, self.lifts = model, neutral, lifts
+        self.model, self.neutral, self.emotions, self.lifts = model, neutral, emotions, lifts
         self.folder, self.key, self.sizes, self.progress = folder, key, sizes, progress
 
     @cached_property
     def subject(self) -> Subject:
-        """Test vignettes without emotion words, their controls, and the probes that read them."""
-        texts = StimulusSet.load("vignettes").select(arm=["keyword_free", "neutral"])
+        """The vignettes, and probes of those without emotion words and of their controls."""
+        texts = StimulusSet.load("vignettes")
         return Subject(self.model, texts, self.sizes, self.progress)
 
     @cached_property
@@ -123,8 +125,10 @@ class Validation:
 
     @cached_property
     def rows(self) -> Any:
-        """Rows of the subject that are read: test vignettes of the emotions' arm."""
-        return self.subject.rows("keyword_free", learned=False)
+        """Rows of the subject that are read: test vignettes of the study's emotions."""
+        rows, names = self.subject.rows("keyword_free", learned=False), self.subject.labels
+        asked = [names.index(name) for name in self.emotions]
+        return rows[np.isin(self.subject.emotion[rows], asked)]
 
     def _kept(self, ablated: Ablation, what: str, of: Sequence[str], measure: Any) -> Floats:
         names = [str(each) for each in ablated.components]
