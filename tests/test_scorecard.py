@@ -29,7 +29,7 @@ from probekit.scorecard import (
 )
 from probekit.scorecard import repetition as repeats
 from probekit.scorecard.cells import Board, weighted_median
-from probekit.scorecard.scores import score
+from probekit.scorecard.scores import control_of, is_random, score
 from probekit.scorecard.table import rows
 from probekit.scorecard.words import names_any, names_target
 from probekit.steering import Decoding, Sample, Scale, Steering
@@ -244,6 +244,33 @@ def test_differences_are_paired_by_prompt_with_p_and_q():
     assert (none["value"], none["low"], none["high"], none["p"]) == (0, 0, 0, 1)
     plain = found(table, **at, dose=3.0, metric="target_accuracy_above_plain")
     assert plain["value"] == 1.0
+
+
+def test_a_method_is_held_against_its_own_random_control_where_it_was_run():
+    assert control_of("circuit", {"circuit", "random circuit", "random"}) == "random circuit"
+    assert control_of("steer", {"steer", "random circuit", "random"}) == "random"
+    assert is_random("random")
+    assert is_random("random circuit")
+    assert not is_random("prompt")
+    samples, judged = [], []
+    hits = {"plain": 0, "circuit": 6, "random circuit": 2, "steer": 4, "random": 3}
+    for method, count in hits.items():
+        for place, prompt in enumerate(PROMPTS):
+            emotion = "" if method == "plain" else "grief"
+            samples.append(sample(prompt, method, emotion, None if method == "plain" else 1.0))
+            judged.append([0.8, 0.1, 0.1] if place < count else [0.1, 0.1, 0.8])
+    board = Board(score(samples, LABELS, np.array(judged), nats=np.ones(len(samples))), 50)
+    table, metric = rows(board, permutations=50), "target_accuracy_above_random"
+    assert found(table, method="circuit", emotion="grief", metric=metric)["value"] == 4 / 8
+    assert found(table, method="steer", emotion="grief", metric=metric)["value"] == 1 / 8
+    compared = {row["method"] for row in table if row["metric"] == metric}
+    assert compared == {"circuit", "steer"}, "a control is held against plain texts alone"
+    kinds = {row["method"]: row["condition"] for row in table if row["metric"] == "target_accuracy"}
+    assert kinds["random circuit"] == kinds["random"] == "control"
+    metric = "accuracy_at_fluency_above_random"
+    fluent = curves.equal_fluency(curves.curves(board))
+    assert found(fluent, method="circuit", emotion="grief", metric=metric)["value"] == 4 / 8
+    assert {row["method"] for row in fluent if row["metric"] == metric} == {"circuit", "steer"}
 
 
 def test_an_incoherent_text_is_a_miss_whatever_the_judge_says():
