@@ -169,18 +169,18 @@ for layer, vector in steering.vectors.items():
 
 # %%
 if REDUCED:
-    print("reduced form: the lexicon judges, two emotions, few short texts; read no figure from it")
+    print("reduced form: the lexicon judges few short texts; read no figure from it")
 judge = by_name("lexicon" if REDUCED else "ensemble", say=print)
 options = Scorecard(
-    emotions=("grief", "ecstasy") if REDUCED else ("grief", "ecstasy", "rage", "terror"),
-    doses=(0.04, 0.08) if REDUCED else (0.02, 0.04, 0.08),
-    decoding=Decoding(8 if REDUCED else 40),
+    emotions=("grief", "ecstasy"),
+    doses=(0.04, 0.08),
+    decoding=Decoding(8 if REDUCED else 32),
     effects_of=("none",),  # Side effects on other tasks: `probekit scorecard` measures them.
     bootstraps=200 if REDUCED else 1000,
     permutations=200 if REDUCED else 1000,
     seed=SEED,
 )
-prompts = held_out(3 if REDUCED else 24)
+prompts = held_out(3 if REDUCED else 12)
 chat = Setting.of(model)
 methods = [
     Plain(chat),
