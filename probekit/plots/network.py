@@ -27,7 +27,7 @@ def network(data: Network, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
     drawn = sorted(data.links, key=lambda link: (link.shown, _size(link)))
     longest = max(map(_size, drawn), default=0.0) or 1.0
     traces = [_line(link, places, longest, theme) for link in drawn]
-    traces += [_middles(drawn, places)]
+    traces += [_middles(data, drawn, places)]
     looks = zip(data.kinds, MARKERS, strict=False)
     traces += [_vertices(data, kind, mark, places, theme) for kind, mark in looks]
     traces += _legend(data, theme)
@@ -36,7 +36,7 @@ def network(data: Network, theme: Theme) -> tuple[list[Any], dict[str, Any]]:
     return traces, {
         "height": 150 + 24 * max(12, last - first),
         "hovermode": "closest",
-        "xaxis": axis(theme, None, range=[0, 1], showgrid=False, showticklabels=False, ticks=""),
+        "xaxis": axis(theme, None, range=[0, 1.06], showgrid=False, showticklabels=False, ticks=""),
         "yaxis": axis(
             theme, "layer", range=[first - 0.8, last + 1.3], **named(layers, list(map(str, layers)))
         ),
@@ -81,11 +81,12 @@ def _line(link: Link, places: dict[str, Place], longest: float, theme: Theme) ->
     }
 
 
-def _middles(links: Sequence[Link], places: dict[str, Place]) -> dict[str, Any]:
+def _middles(data: Network, links: Sequence[Link], places: dict[str, Place]) -> dict[str, Any]:
     """Something to point at on every line."""
     ends = [(places[link.source], places[link.target]) for link in links]
     said = [
-        html.escape(f"{link.source} → {link.target}: {link.weight.text(signed=True)}")
+        html.escape(f"{link.source} → {link.target}")
+        + f"<br>{link.weight.text(signed=True)} {html.escape(data.unit)}"
         + ("" if link.shown else "<br>not beyond chance")
         for link in links
     ]
@@ -107,7 +108,6 @@ def _vertices(
     own = [each for each in data.vertices if each.kind == kind]
     linked = {end for link in data.links if link.shown for end in (link.source, link.target)}
     crowded = {n for n, count in Counter(each.layer for each in own).items() if count > ROOM}
-    below = data.kinds[0] == kind
     colour = theme.series[1 + list(data.kinds).index(kind)]
     return {
         "type": "scatter",
@@ -117,7 +117,7 @@ def _vertices(
             html.escape(each.label) if each.name in linked and each.layer not in crowded else ""
             for each in own
         ],
-        "textposition": "bottom center" if below else "top center",
+        "textposition": "middle right",
         "textfont": {"size": 10, "color": theme.ink},
         "x": [places[each.name][0] for each in own],
         "y": [places[each.name][1] for each in own],
@@ -143,7 +143,7 @@ def _legend(data: Network, theme: Theme) -> list[dict[str, Any]]:
     widest = max((_size(link) for link in data.links), default=None)
     looks = [("positive", theme.series[0], 0.85), ("negative", theme.words, 0.85)]
     looks += [("not beyond chance", theme.series[0], 0.3)]
-    told = "" if widest is None else f" (widest: {number(widest)} {data.unit})"
+    told = "" if widest is None else f" (widest {number(widest)})"
     return [
         {
             "type": "scatter",

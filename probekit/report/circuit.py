@@ -1,9 +1,10 @@
 """The page of a run of circuits."""
 
 from probekit.plots import MISSING, Estimate
-from probekit.report import circuit_figures
+from probekit.report import circuit_drawings, circuit_figures
 from probekit.report.causal import figure_of, p_text
-from probekit.report.circuit_findings import ABOVE_RANDOM, findings, limits
+from probekit.report.circuit_findings import ABOVE_RANDOM, findings
+from probekit.report.circuit_limits import limits
 from probekit.report.circuit_rows import (
     CIRCUIT,
     COMPLEMENT,
@@ -97,16 +98,17 @@ def page(recorded: Recorded) -> list[Section]:
         drawing(
             "graphs",
             "Which head feeds which neuron",
-            circuit_figures.graphs(run),
+            circuit_drawings.graphs(run),
             "Upwards are layers; of a layer, neurons stand above heads, whose writes they can "
-            "read. A line is the exact effect of the path from a head straight to a neuron. Point "
-            "at a node for what it writes and the vignettes on which it writes most.",
+            "read. A line is the exact effect of the path from a head straight to a neuron: what "
+            "the neuron writes along the emotion’s direction because of it. Point at a node for "
+            "what it writes and the vignettes on which it writes most.",
             "Missing: the run’s folder has no graphs.",
         ),
         drawing(
             "modulation",
             "Bringing an emotion about",
-            circuit_figures.modulation(run),
+            circuit_drawings.modulation(run),
             "Share of texts that are judged as their target and are coherent; of plain texts, "
             "chance. A circuit’s dose is a multiple of its mean effect, a direction’s a share of "
             "the residual norm: the two are no common scale.",
@@ -136,8 +138,8 @@ def tables(run: Circuits) -> Html:
     if methods:
         caption = (
             f"Judged by {run.judge}; differences are paired by scenario, against random directions "
-            "or random components at the same dose. The scorecard’s own page, in the run’s folder, "
-            "has every text."
+            "or random components at the same dose. Every text is in samples.csv of the scorecard "
+            "in the run’s folder."
         )
         parts.append(scrolling(("Method", *MODULATION), methods, caption, "methods"))
     else:
@@ -210,8 +212,8 @@ def short_table(recorded: Recorded) -> Table:
     columns = ("emotion", "accepted", "lift", "left", "by random", "halves", "(null)")
     rows = [_short(run, emotion) for emotion in run.emotions]
     title = (
-        f"Circuits of {run.k or '?'} components: lift (nats), share left without them and without "
-        "random ones, Jaccard of halves; accuracy of methods at their best dose"
+        f"Circuits of {run.k or '?'}: lift in nats, its share left without them and without random "
+        "ones; best accuracy"
     )
     return title, (*columns, *METHODS[:3], "random"), rows
 

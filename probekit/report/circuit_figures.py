@@ -1,12 +1,10 @@
-"""The figures of the page of a run of circuits, with their text summaries."""
+"""Figures of what circuits are needed for and where they are found, with their summaries."""
 
 from probekit.plots import Estimate, Forest, Heatmap, LayerCurves, Series, Trail, Trails
-from probekit.report import scorecard_figures
 from probekit.report.causal import curve, figure_of
 from probekit.report.circuit_rows import (
     CIRCUIT,
     COMPLEMENT,
-    EVENTS,
     NULL,
     RANDOM,
     RANDOM_COMPLEMENT,
@@ -16,11 +14,12 @@ from probekit.report.circuit_rows import (
     Circuits,
 )
 from probekit.report.reading import Line
-from probekit.report.scorecard_rows import Setting, dose_text
+from probekit.report.scorecard_rows import dose_text
 from probekit.report.views import Figure, View, figure, series_text
 from probekit.report.words import capital
 
 SHARE = "share of the lift that is left"
+SPREAD = {"influence": "circuit, spread by influence", "global": "circuit, by score alone"}
 READ = {"own_label": "own emotion’s word", "reception_shift": "reception"}
 READ_PARTS = (
     (CIRCUIT, "own", "circuit, texts of its emotion"),
@@ -35,8 +34,8 @@ def sizes(run: Circuits) -> list[Figure | None]:
         _over_k(run, emotion, *each)
         for emotion in run.emotions
         for each in (
-            ("ablated: completeness, low is complete", CIRCUIT, RANDOM),
-            ("alone: faithfulness, high is faithful", COMPLEMENT, RANDOM_COMPLEMENT),
+            ("without the circuit (low is complete)", CIRCUIT, RANDOM),
+            ("with the circuit alone (high is faithful)", COMPLEMENT, RANDOM_COMPLEMENT),
         )
     ]
     return [figure("sizes-of", "What is left of the lift, over the size of circuits", views)]
@@ -49,14 +48,14 @@ def _over_k(run: Circuits, emotion: str, name: str, condition: str, control: str
         return Series(called, list(by_k), list(by_k.values())) if by_k else None
 
     ways = dict.fromkeys([run.allocation, *(x.method for x in run.of("lift_share"))])
-    found = [series(f"circuit, spread by {way}", condition, way) for way in ways]
+    found = [series(SPREAD.get(way, way), condition, way) for way in ways]
     drawn = [each for each in found if each]
     if not drawn:
         return None
     null = series("random components", control, run.allocation)
     data = LayerCurves(drawn, SHARE, null=null, null_name="random components", axis="k", log=True)
     said = [series_text(each, axis="k =") for each in (*drawn, *([null] if null else []))]
-    return View(capital(emotion), name, data, " ".join(said))
+    return View(capital(emotion), name, data, " ".join(map(capital, said)))
 
 
 def reading(run: Circuits) -> list[Figure | None]:
@@ -201,54 +200,3 @@ def _pairs(run: Circuits) -> View | None:
     data = Heatmap(names, names, cells, "Jaccard", "circuit of", "and of", share=True)
     told = [f"{' and '.join(sorted(pair))} {e.text()}" for pair, e in found.items()]
     return View("As it is", "Emotions with one another", data, "; ".join(told) + ".")
-
-
-def modulation(run: Circuits) -> list[Figure | None]:
-    """Accuracy by emotion and by event; and against what it costs."""
-    accuracy = figure("modulation-of", "Target accuracy", [_by_emotion(run), _by_event(run)])
-    return [accuracy, *scorecard_figures.tradeoff(run.card)]
-
-
-def _by_emotion(run: Circuits) -> View | None:
-    card = run.card
-    if not card.settings:
-        return None
-    columns = ("", *card.emotions)
-    cells = [[card.value("target_accuracy", each, e) for e in columns] for each in card.settings]
-    return _shares(list(card.settings), ["all", *card.emotions], cells, "emotion")
-
-
-def _by_event(run: Circuits) -> View | None:
-    lines = run.of("target_accuracy_by_event")
-    rows = list(dict.fromkeys(Setting(line.method, line.dose) for line in lines))
-    if not rows:
-        return None
-    found = {(Setting(x.method, x.dose), x.source): x.estimate for x in lines}
-    cells = [[found.get((row, event), Estimate(None)) for event in EVENTS] for row in rows]
-    return _shares(rows, list(EVENTS), cells, "event")
-
-
-def _shares(rows: list[Setting], columns: list[str], cells: list[list[Estimate]], by: str) -> View:
-    names = [str(row) for row in rows]
-    data = Heatmap(names, columns, cells, "target accuracy", "method", by, share=True)
-    told = [
-        f"{capital(name)}: "
-        + ", ".join(f"{c} {e.text()}" for c, e in zip(columns, row, strict=True))
-        for name, row in zip(names, cells, strict=True)
-    ]
-    return View("", f"By {by}", data, ". ".join(told) + ".")
-
-
-def graphs(run: Circuits) -> list[Figure | None]:
-    """Every emotion's strongest components and the paths between them."""
-    views = []
-    for graph in run.graphs:
-        strong = [f"{e.source} → {e.target} {e.estimate.text(signed=True)}" for e in graph.strong()]
-        most = "; ".join(strong[:5]) or "none"
-        said = (
-            f"{len(graph.nodes)} components, {len(graph.edges)} paths, {len(strong)} beyond "
-            f"chance with an interval that leaves 0 out: {most}{'; …' * (len(strong) > 5)}. "
-            f"Measured on {graph.items} texts."
-        )
-        views.append(View("", capital(graph.emotion), graph.network, said))
-    return [figure("graph-of", "Circuits as graphs", views)]
