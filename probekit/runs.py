@@ -51,6 +51,8 @@ COORDINATES = "coordinates.csv"
 """Where each text stands on the first principal components, in a run that has them."""
 SAMPLES = "samples.csv"
 """Every text that was written, in a run that has some."""
+GRAPHS = "graphs"
+"""Folder of what parts of the model feed one another, in a run that has it."""
 STAGES = "stages"
 
 VERSIONED = (

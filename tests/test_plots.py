@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -15,13 +16,17 @@ from probekit.plots import (
     Forest,
     Heatmap,
     LayerCurves,
+    Link,
+    Network,
     Points,
     Scatter,
     Series,
     TransferMatrix,
+    Vertex,
     draw,
     number,
 )
+from probekit.plots.network import layout
 
 FULL, BARE, NOTHING = Estimate(0.7, 0.6, 0.8), Estimate(0.7), Estimate(None)
 CURVE = Series("resid_post", [12, 0, 6], [FULL, Estimate(0.5, 0.4, 0.6), NOTHING])
@@ -61,6 +66,23 @@ SCATTER = Scatter(
 )
 CEILED = LayerCurves([CURVE], "rho", null=CURVE, ceiling=Series("c", [20], [Estimate(0.9)]))
 SHADED = LayerCurves([CURVE], "change", signed=True, bound=6)
+KINDS = ["head", "neuron"]
+VERTICES = [
+    Vertex("z.2.0", "head", 2, ["word " * 30], "0"),
+    Vertex("z.2.1", "head", 2),
+    Vertex("mlp_post.2.9", "neuron", 2, label="9"),
+    Vertex("mlp_post.5.4", "neuron", 5, label="4"),
+]
+NETWORK = Network(
+    VERTICES,
+    [
+        Link("z.2.0", "mlp_post.2.9", Estimate(-0.8, -0.9, -0.7), True),
+        Link("z.2.1", "mlp_post.2.9", Estimate(0.4, -0.1, 0.9), False),
+        Link("z.2.1", "mlp_post.5.4", Estimate(0.2), True),
+    ],
+    KINDS,
+    "units",
+)
 
 
 # Numbers
@@ -149,6 +171,17 @@ def test_the_side_of_zero_is_that_of_the_whole_interval(low, value, high, side):
         (
             lambda: Scatter([Points(str(n), "a", [], [], []) for n in range(HUES + 1)], "", ""),
             "9 colours cannot be told apart: give 8 or fewer",
+        ),
+        (lambda: Network([], [], KINDS, "u"), "nothing to draw"),
+        (lambda: Network([VERTICES[0]] * 2, [], KINDS, "u"), "names a vertex twice"),
+        (lambda: Network(VERTICES, [], ["head"], "u"), "kind 'neuron', which is none of"),
+        (
+            lambda: Network(VERTICES, [Link("z.2.0", "z.9.9", FULL, True)], KINDS, "u"),
+            "an end 'z.9.9' that is no vertex",
+        ),
+        (
+            lambda: Network(VERTICES, [Link("z.2.0", "z.2.1", NOTHING, True)], KINDS, "u"),
+            "a link without a weight",
         ),
         (lambda: Confusion(["a"], [[1.2]]), "outside 0 to 1"),
         (lambda: Confusion(["a"], [[math.nan]]), "outside 0 to 1"),
@@ -326,6 +359,57 @@ def test_a_scatter_tells_emotions_by_colour_and_arms_by_marker():
     assert figure.layout.yaxis.scaleanchor == "x"
 
 
+def test_a_network_stands_in_layers_and_later_kinds_above_earlier_ones():
+    figure = draw(NETWORK)
+    heads, neurons = trace(figure, "head"), trace(figure, "neuron")
+    assert (heads.y, neurons.y) == ((2, 2), (2.5, 5.5))
+    assert heads.marker.symbol != neurons.marker.symbol
+    assert figure.layout.yaxis.tickvals == (2, 5)
+    assert heads.hovertext[0].startswith("<b>z.2.0</b><br>word")
+    assert heads.hovertext[0].count("<br>") == 3  # Long lines are wrapped.
+
+
+def test_no_two_of_a_row_stand_on_one_another_and_places_stay():
+    many = [Vertex(f"z.0.{n}", "head", 0) for n in range(12)]
+    many += [Vertex(f"mlp_post.{n % 2}.{n}", "neuron", n % 2) for n in range(12)]
+    places = layout(many, KINDS)
+    assert places == layout(many, KINDS)
+    for row in {height for _, height in places.values()}:
+        across = sorted(x for x, height in places.values() if height == row)
+        gaps = [b - a for a, b in pairwise(across)]
+        assert min(gaps) == pytest.approx(1 / len(across))
+        assert 0 < across[0] < across[-1] < 1
+
+
+def test_links_take_colour_from_sign_width_from_size_and_are_faint_within_chance():
+    figure = draw(NETWORK)
+    lines = [t for t in figure.data if t.mode == "lines" and t.x[0] is not None]
+    # What is faint lies under the rest, the largest on top.
+    assert [t.line.width for t in lines] == [3.5, 1.75, 7.0]
+    assert lines[0].opacity < 0.3 < lines[1].opacity == lines[2].opacity
+    assert lines[0].line.color == lines[1].line.color != lines[2].line.color
+    (middles,) = [t for t in figure.data if t.mode == "markers"]
+    assert middles.hovertext[0] == "z.2.1 → mlp_post.2.9<br>+.40 [−.10, +.90] units<br>" + (
+        "not beyond chance"
+    )
+    assert "not beyond" not in middles.hovertext[2]
+
+
+def test_labels_are_of_what_a_link_beyond_chance_joins():
+    figure = draw(NETWORK)
+    assert trace(figure, "head").text == ("0", "")
+    assert trace(figure, "neuron").text == ("9", "4")
+    crowd = [Vertex(f"z.2.{n}", "head", 2, label=str(n)) for n in range(9)]
+    joined = [Link(f"z.2.{n}", "mlp_post.5.4", FULL, True) for n in range(9)]
+    figure = draw(Network([*crowd, VERTICES[3]], joined, KINDS, "units"))
+    assert set(trace(figure, "head").text) == {""}
+
+
+def test_a_network_without_links_is_drawn_without_their_legend():
+    figure = draw(Network(VERTICES, [], KINDS, "units"))
+    assert {t.name for t in figure.data if t.name} == set(KINDS)
+
+
 def test_a_signed_matrix_takes_two_hues_about_zero():
     signed = TransferMatrix(["a"], ["a"], [[Estimate(0.1)]], "gain", (-0.5, 0.5))
     heat = draw(signed).data[0]
@@ -334,7 +418,7 @@ def test_a_signed_matrix_takes_two_hues_about_zero():
 
 
 @pytest.mark.parametrize(
-    "data", [CURVES, SHADED, FOREST, TRANSFER, CONFUSION, HEATMAP, LARGE, SCATTER, CEILED]
+    "data", [CURVES, SHADED, FOREST, TRANSFER, CONFUSION, HEATMAP, LARGE, SCATTER, CEILED, NETWORK]
 )
 def test_every_colour_is_of_the_theme_so_that_themes_can_be_swapped(data):
     light, dark = draw(data, LIGHT).to_json(), draw(data, DARK).to_json()
@@ -352,6 +436,11 @@ def test_markup_in_a_name_is_text():
         draw(Confusion([name], [[1.0]])),
         draw(Heatmap([name], [name], [[FULL]], name, name, name, 0)),
         draw(Scatter([Points(name, name, [name], [0.0], [0.0])], name, name)),
+        draw(
+            Network(
+                [Vertex(name, name, 0, [name], name)], [Link(name, name, FULL, True)], [name], name
+            )
+        ),
     ]
     for figure in figures:
         drawn = figure.to_dict()

@@ -114,12 +114,12 @@ def test_the_judge_is_held_against_readers_or_said_not_to_be(carded, tmp_path):
 def test_no_more_is_claimed_than_is_shown(tmp_path):
     none = invented(shares=(0.125, 0.125, 0.125))
     text = text_of(write_run(tmp_path / "none", none, side=False))
-    assert "not shown to differ from them: steer" in text
+    assert "not shown to differ from random directions: steer" in text
     assert "a rise is not shown" in text
     beyond = invented(ratios=(2.0, 3.0, 4.0))
     text = text_of(write_run(tmp_path / "beyond", beyond, side=False))
     assert "at its smallest dose already, so there is no figure at equal fluency" in text
-    assert "No method could be compared with random directions at equal fluency" in text
+    assert "No method could be compared with a random control at equal fluency" in text
 
 
 def test_side_effects_are_those_nearest_below_equal_fluency(carded):

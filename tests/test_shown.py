@@ -21,6 +21,8 @@ from probekit import (
     load_model,
     write_report,
 )
+from probekit.circuits import Circuit, Component, Edge, Graph, Node
+from probekit.directions.identity import Identity
 from probekit.runs import MANIFEST, RESULTS, write_json, write_results
 from probekit.shown import ROWS, card, counted, grid, numbered, short, sized
 from probekit.stimuli import Stimulus
@@ -266,3 +268,44 @@ def test_numbers_names_and_sizes_are_said_shortly():
     ]
     assert short("a\n b") == "a b"
     assert len(short("word " * 100)) == 240
+
+
+# Circuits
+
+
+def test_a_circuit_says_how_many_heads_and_neurons_it_has_and_the_first():
+    components = (Component("z", 3, 5), *[Component("mlp_post", 9, n) for n in range(40)])
+    identity = Identity(ATTACK, "0" * 64, "", "float32", 32, 12, "LlamaForCausalLM", "llama")
+    stimuli = {"name": "vignettes", "rows": 66}
+    scores = (0.5,) * len(components)
+    circuit = Circuit("rage", components, scores, "global", "reading", identity, stimuli, {})
+    cells = shown(circuit)
+    assert cells.text.startswith("circuit of rage")
+    assert cells.facts["components"] == "1 heads, 40 neurons (spread by: global)"
+    assert cells.facts["learned from"] == "reading: 66 texts"
+    assert cells.facts["first"].startswith("head 3.5, neuron 9.0, ")
+    assert repr(circuit).startswith("Circuit('rage', 1 heads, 40 neurons (global, reading)")
+
+
+def test_a_graph_shows_its_paths_beyond_chance_and_draws_itself():
+    nodes = (
+        Node("z.3.5", "z", 3, 5, 0.5, ("\n", ATTACK), ((0.1, "rage", ATTACK),)),
+        Node("mlp_post.9.0", "mlp_post", 9, 0, 0.4, (), ()),
+        Node("mlp_post.9.1", "mlp_post", 9, 1, 0.4, (), ()),
+    )
+    # An interval of few draws may not hold its weight.
+    edges = (
+        Edge("z.3.5", "mlp_post.9.0", 0.6, 0.7, 0.8),
+        Edge("z.3.5", "mlp_post.9.1", 0.1, 0.0, 0.2),
+    )
+    graph = Graph("rage", ATTACK, nodes, edges, 0.2, 8)
+    cells = shown(graph)
+    assert cells.facts["paths"] == "2, 1 beyond chance"
+    assert ["z.3.5", "mlp_post.9.0", "+.60 [+.60, +.80]"] in cells.rows
+    assert repr(graph).startswith("Graph('rage', 1 heads, 2 neurons, 2 paths, 1 beyond chance")
+    drawn = str(graph.figure().to_dict())
+    assert "<script" not in drawn
+    assert "makes likelier: ↵" in drawn
+    alone = replace(graph, edges=(), null=None)
+    assert "chance" not in shown(alone).facts
+    assert len(alone.figure().data) < len(graph.figure().data)

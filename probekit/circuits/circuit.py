@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from probekit.edits import Edit, Positions, Set
 from probekit.errors import UserError
 from probekit.models import Model
 from probekit.runs import read_json, write_json
+from probekit.shown import card
 from probekit.sites import Kind, Site
 
 FORMAT = "probekit-circuit-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Circuit:
     """Components that carry an emotion.
 
@@ -100,18 +100,23 @@ class Circuit:
         loaded = cls(**{**told, "model": Identity(**told["model"])})
         return loaded if model is None else loaded.for_model(model)
 
+    def __repr__(self) -> str:
+        size = f"{self._counted} ({self.allocation}, {self.source})"
+        return f"Circuit({self.emotion!r}, {size}, {self.model.name})"
+
     def _repr_html_(self) -> str:
-        first = ", ".join(each.word for each in self.components[:6])
-        heads = sum(each.kind == "z" for each in self.components)
-        rows = {
-            "emotion": self.emotion,
+        facts = {
             "model": str(self.model),
-            "components": f"{heads} heads, {len(self) - heads} neurons ({self.allocation})",
+            "components": f"{self._counted} (spread by: {self.allocation})",
             "learned from": f"{self.source}: {self.stimuli.get('rows')} texts",
-            "first": first,
+            "first": ", ".join(each.word for each in self.components[:6]),
         }
-        cells = (f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in rows.items())
-        return f"<table>{''.join(cells)}</table>"
+        return card(f"circuit of {self.emotion}", facts)
+
+    @property
+    def _counted(self) -> str:
+        heads = sum(each.kind == "z" for each in self.components)
+        return f"{heads} heads, {len(self) - heads} neurons"
 
 
 def ablation(

@@ -22,8 +22,6 @@ from probekit.models import Model
 from probekit.runs import Progress
 from probekit.scorecard.stages import Judge
 
-GRAPHS = "graphs"
-
 
 def run_circuits(
     model: Model,
@@ -160,7 +158,7 @@ def _connected(study: Study) -> None:
                 bootstraps=study.options.bootstraps,
                 seed=study.options.seed,
             )
-            graph.save(study.folder / GRAPHS / f"{name}.json")
+            graph.save(study.folder / runs.GRAPHS / f"{name}.json")
         study.progress("paths", len(study.options.emotions), len(study.options.emotions))
         return Made(list(study.options.emotions))
 

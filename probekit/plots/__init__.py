@@ -3,8 +3,8 @@
 1. Everything drawn is an `Estimate`: a value and its interval. A figure that is missing is `None`,
    stays a gap in the drawing, and never becomes 0; NaN is refused.
 2. `LayerCurves`, `Forest`, `TransferMatrix`, `Confusion` and `Heatmap` hold estimates and their
-   unit, and so do `Trails`; `Scatter` holds items in a plane. They can be made and tested without
-   plotly.
+   unit, and so do `Trails`; `Network` holds parts of a model and what goes between them, `Scatter`
+   items in a plane. They can be made and tested without plotly.
 3. `draw` turns one of them into a plotly figure in a `Theme`. Kinds of line differ in dash and
    marker as well as in colour; the hues are Okabe and Ito's, which stay apart in colour blindness,
    in lightnesses that have a contrast of at least 3:1 against the page.
@@ -16,6 +16,8 @@ from probekit.plots.data import (
     Forest,
     Heatmap,
     LayerCurves,
+    Link,
+    Network,
     PlotData,
     Points,
     Scatter,
@@ -23,6 +25,7 @@ from probekit.plots.data import (
     Trail,
     Trails,
     TransferMatrix,
+    Vertex,
 )
 from probekit.plots.draw import draw
 from probekit.plots.estimate import MISSING, Estimate, number
@@ -38,6 +41,8 @@ __all__ = [
     "Forest",
     "Heatmap",
     "LayerCurves",
+    "Link",
+    "Network",
     "PlotData",
     "Points",
     "Scatter",
@@ -46,6 +51,7 @@ __all__ = [
     "Trail",
     "Trails",
     "TransferMatrix",
+    "Vertex",
     "draw",
     "number",
 ]

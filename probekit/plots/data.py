@@ -321,7 +321,72 @@ class Trails:
             raise UserError(f"{self.x_unit} {min(low)} has no place on a log axis")
 
 
-PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter | Trails
+@dataclass(frozen=True)
+class Vertex:
+    """A part of a model in a network.
+
+    Args:
+        name: what links call it; each once.
+        kind: what it is, e.g. "head": kinds differ in shape.
+        layer: where it stands.
+        lines: what is said on pointing, below the name; long ones are wrapped.
+        label: a few characters that are written beside it, where there is room.
+    """
+
+    name: str
+    kind: str
+    layer: int
+    lines: Sequence[str] = ()
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What goes from one vertex to another.
+
+    Args:
+        source, target: names of vertices.
+        weight: how much.
+        shown: whether it is more than chance gives; what is not is drawn faint.
+    """
+
+    source: str
+    target: str
+    weight: Estimate
+    shown: bool
+
+
+@dataclass(frozen=True)
+class Network:
+    """Parts of a model at their layers, and what goes from one to another.
+
+    Args:
+        vertices: of a few kinds; within a layer a later kind stands above an earlier one.
+        links: between them, signed.
+        kinds: names of the kinds, in the order in which a layer applies them.
+        unit: what a link's weight counts.
+    """
+
+    vertices: Sequence[Vertex]
+    links: Sequence[Link]
+    kinds: Sequence[str]
+    unit: str
+
+    def __post_init__(self) -> None:
+        _filled("network", self.vertices)
+        names = [each.name for each in self.vertices]
+        if len(set(names)) < len(names):
+            raise UserError("a network names a vertex twice: give each once")
+        if strange := sorted({each.kind for each in self.vertices} - set(self.kinds)):
+            raise UserError(f"vertices of kind {strange[0]!r}, which is none of {self.kinds}")
+        ends = {end for link in self.links for end in (link.source, link.target)}
+        if strange := sorted(ends - set(names)):
+            raise UserError(f"a link has an end {strange[0]!r} that is no vertex")
+        if any(link.weight.value is None for link in self.links):
+            raise UserError("a link without a weight cannot be drawn: leave it out")
+
+
+PlotData = LayerCurves | Forest | TransferMatrix | Confusion | Heatmap | Scatter | Trails | Network
 
 
 def _filled(what: str, given: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from probekit.plots.data import (
     Forest,
     Heatmap,
     LayerCurves,
+    Network,
     PlotData,
     Scatter,
     Trails,
@@ -16,6 +17,7 @@ from probekit.plots.data import (
 )
 from probekit.plots.forest import forest
 from probekit.plots.matrices import confusion, heatmap, transfer
+from probekit.plots.network import network
 from probekit.plots.scatter import scatter
 from probekit.plots.theme import LIGHT, Theme
 from probekit.plots.trails import trails
@@ -47,6 +49,8 @@ def draw(data: PlotData, theme: Theme = LIGHT) -> "go.Figure":
             traces, layout = scatter(data, theme)
         case Trails():
             traces, layout = trails(data, theme)
+        case Network():
+            traces, layout = network(data, theme)
         case _:
             kinds = [kind.__name__ for kind in get_args(PlotData)]
             raise unknown("plot data", type(data).__name__, kinds)

@@ -3,7 +3,8 @@
 1. `reading` reads any run folder. Each study has a module that makes its page's sections: `probe`
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
    `directions` (with `learned`), `erase` (with `erasing`),
-   `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`).
+   `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`), `circuit` (with
+   `circuit_rows`).
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 4. `opened` is a finished run as an object, for a notebook.
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probekit.errors import unknown
-from probekit.report import ablate, directions, erase, geometry, patch, probe, scorecard
+from probekit.report import ablate, circuit, directions, erase, geometry, patch, probe, scorecard
 from probekit.report.frame import Frame, page
 from probekit.report.markup import joined, tag
 from probekit.report.parts import Section, Table, facts
@@ -93,6 +94,12 @@ STUDIES = {
         "what each way of asking for an emotion achieves, and what it costs",
         scorecard.page,
         scorecard.short_table,
+    ),
+    "circuit": Study(
+        "circuits",
+        "which heads and neurons carry an emotion, and what they are needed for",
+        circuit.page,
+        circuit.short_table,
     ),
 }
 """How each study is shown."""

@@ -4,11 +4,14 @@ import csv
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from probekit.errors import UserError
 from probekit.plots import Estimate
-from probekit.runs import COLUMNS, COORDINATES, MANIFEST, RESULTS, SAMPLES, read_json
+from probekit.runs import COLUMNS, COORDINATES, GRAPHS, MANIFEST, RESULTS, SAMPLES, read_json
+
+if TYPE_CHECKING:
+    from probekit.circuits.graph import Graph
 
 NOTHING = Estimate(None)
 PLACED = ("site", "pooling", "layer", "id", "arm", "emotion", "domain", "pc1", "pc2")
@@ -65,12 +68,16 @@ class Place(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A run's manifest and lines, its coordinates and texts; `None` where there is no such file."""
+    """A run's manifest and lines, its coordinates and texts; `None` where there is no such file.
+
+    Graphs are those of its folder, by name; most runs have none.
+    """
 
     manifest: dict[str, Any]
     lines: tuple[Line, ...]
     places: tuple[Place, ...] | None = None
     samples: tuple[dict[str, str], ...] | None = None
+    graphs: tuple["Graph", ...] = ()
 
     @property
     def study(self) -> str:
@@ -79,7 +86,7 @@ class Recorded(NamedTuple):
 
 
 def read_folder(folder: Path) -> Recorded:
-    """Read `manifest.json`, `results.csv` and, where there are any, coordinates and texts of a run.
+    """Read `manifest.json`, `results.csv` and, where there are any, further files of a run.
 
     Raises:
         UserError: a file is missing or broken; the message names the file, and the line of a row.
@@ -96,7 +103,7 @@ def read_folder(folder: Path) -> Recorded:
         places = tuple(_read_rows(folder / COORDINATES, PLACED, _read_place))
     if (folder / SAMPLES).is_file():
         samples = tuple(_read_rows(folder / SAMPLES, SAMPLED, _read_sample))
-    return Recorded(manifest, lines, places, samples)
+    return Recorded(manifest, lines, places, samples, _read_graphs(folder / GRAPHS))
 
 
 def twice(line: Line) -> UserError:
@@ -117,6 +124,16 @@ def _read_rows(
                 yield read(cells)
             except (ValueError, TypeError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _read_graphs(folder: Path) -> tuple["Graph", ...]:
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        return ()
+    # Not before it is needed: it brings torch along.
+    from probekit.circuits.graph import Graph
+
+    return tuple(map(Graph.load, files))
 
 
 def _read_line(cells: dict[str, str]) -> Line:

@@ -155,7 +155,8 @@ def table(card: Card) -> Html:
     caption = (
         f"Judged by {card.judge}. Brackets hold 95 % intervals over prompts; chance is the share "
         "of plain texts judged as the emotion; differences are paired by prompt, against plain and "
-        f"against random directions at the same dose; {MISSING} means not measured."
+        "against random directions at the same dose (of a circuit, against as many random "
+        f"components); {MISSING} means not measured."
     )
     return scrolling(("Method", *COLUMNS), groups, caption)
 

@@ -1,14 +1,15 @@
 """What a scorecard supports in words: no more than its intervals and q say."""
 
+from collections.abc import Mapping
+
 from probekit.plots import Estimate, number
 from probekit.report.markup import Html, tag
 from probekit.report.parts import found, missing, noted, notes, shown
 from probekit.report.reading import Line
 from probekit.report.scorecard_rows import (
-    CONTROLS,
-    RANDOM,
     Card,
     dose_text,
+    is_control,
     name_of,
     q_text,
     shown_apart,
@@ -22,17 +23,17 @@ def findings(card: Card) -> Html:
     """The judge first, then every method at equal fluency beside its controls."""
     if not card.settings:
         return missing("Missing: no text was scored in this run.")
-    items = [_judge(card), *[_method(card, each) for each in _methods(card)]]
+    items = [_judge(card), *[at_fluency(card, each) for each in _methods(card)]]
     items += [_side(card, each) for each in _methods(card) if _has_effects(card, each)]
     return found(_lead(card), items)
 
 
 def _methods(card: Card) -> list[str]:
-    return [method for method in card.methods if method not in CONTROLS]
+    return [method for method in card.methods if not is_control(method)]
 
 
 def _lead(card: Card) -> str:
-    """Which methods reach more than random directions at equal fluency, and which are not shown."""
+    """Which methods are above their random control at equal fluency, and which are not shown."""
     apart = [m for m in _methods(card) if _own_ratio_above(card, m)]
     compared = [m for m in _methods(card) if m not in apart]
     tests = {m: card.fluent("accuracy_at_fluency_above_random", m) for m in compared}
@@ -40,19 +41,17 @@ def _lead(card: Card) -> str:
     place = f"At a perplexity {number(card.bound, digits=1)} times that of plain replies or less"
     if not tested:
         return (
-            "No method could be compared with random directions at equal fluency, so none is "
+            "No method could be compared with a random control at equal fluency, so none is "
             "claimed to work."
         )
-    more = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == 1]
-    less = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == -1]
-    rest = [m for m in tested if m not in more and m not in less]
-    parts = []
-    if more:
-        parts.append(f"more than random directions: {listed([name_of(m) for m in more])}")
-    if less:
-        parts.append(f"less than random directions: {listed([name_of(m) for m in less])}")
-    if rest:
-        parts.append(f"not shown to differ from them: {listed([name_of(m) for m in rest])}")
+    controls = dict.fromkeys(card.control_of(m) for m in tested)
+    parts = [
+        part
+        for control in controls
+        for part in _against(
+            control, {m: line for m, line in tested.items() if card.control_of(m) == control}
+        )
+    ]
     names = listed([name_of(m) for m in apart])
     verb = (
         "stand at larger ratios of their own and are"
@@ -61,6 +60,18 @@ def _lead(card: Card) -> str:
     )
     tail = f" {capital(names)} {verb} not compared at equal fluency." if apart else ""
     return f"{place}, target accuracy by the judge is {'; '.join(parts)}.{tail}"
+
+
+def _against(control: str, tested: Mapping[str, Line]) -> list[str]:
+    """Which methods of one control are above it, below it, and not shown to differ."""
+    name = name_of(control)
+    more = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == 1]
+    less = [m for m, line in tested.items() if shown_apart(line) and line.estimate.side == -1]
+    rest = [m for m in tested if m not in more and m not in less]
+    them = "them" if more or less else name
+    said = {f"more than {name}": more, f"less than {name}": less}
+    said[f"not shown to differ from {them}"] = rest
+    return [f"{what}: {listed([name_of(m) for m in own])}" for what, own in said.items() if own]
 
 
 def _own_ratio_above(card: Card, method: str) -> bool:
@@ -99,7 +110,8 @@ def _against_readers(line: Line | None, who: str, verb: str) -> list[Html | str]
     return [f"{who} {verb}", shown(line.estimate), sizes, weak]
 
 
-def _method(card: Card, method: str) -> Html:
+def at_fluency(card: Card, method: str) -> Html:
+    """A method where methods are compared, beside its control and chance."""
     line = card.fluent("accuracy_at_fluency", method)
     head = tag("strong", capital(name_of(method)))
     if line is None:
@@ -112,12 +124,13 @@ def _method(card: Card, method: str) -> Html:
         return tag("li", tag("p", head, text))
     if line.estimate.value is None:
         return tag("li", tag("p", head, ": missing at equal fluency; perplexity was not read."))
-    random = card.fluent("accuracy_at_fluency", RANDOM)
+    control = card.control_of(method)
+    random = card.fluent("accuracy_at_fluency", control)
     parts: list[Html | str] = [
         head,
         f", {_where(card, method, line)}: target accuracy ",
         shown(line.estimate),
-        "; random directions at equal fluency ",
+        f"; {name_of(control)} at equal fluency ",
         shown(random.estimate if random else Estimate(None)),
         "; chance, plain texts judged as the target, ",
         shown(card.chance()),
@@ -143,10 +156,11 @@ def _where(card: Card, method: str, line: Line) -> str:
 def _verdict(card: Card, method: str) -> list[Html | str]:
     line = card.fluent("accuracy_at_fluency_above_random", method)
     if line is None or line.estimate.value is None:
-        return ["Random directions were not run beside it, so nothing is claimed."]
+        return ["There is no random control to compare it with here, so nothing is claimed."]
     side = line.estimate.side if shown_apart(line) else 0
-    said = {1: "more than random directions", -1: "less than random directions"}
-    text = said.get(side or 0, "not shown to differ from random directions")
+    control = name_of(card.control_of(method))
+    said = {1: f"more than {control}", -1: f"less than {control}"}
+    text = said.get(side or 0, f"not shown to differ from {control}")
     return ["Difference ", shown(line.estimate, signed=True), f" ({q_text(line)}): {text}."]
 
 
@@ -158,11 +172,13 @@ def _by_emotion(card: Card, method: str) -> list[str]:
     if len(card.emotions) < 2 or not tested:
         return []
     more = [n for n, line in tested.items() if shown_apart(line) and line.estimate.side == 1]
-    rest = [n for n in tested if n not in more]
+    less = [n for n, line in tested.items() if shown_apart(line) and line.estimate.side == -1]
+    rest = [n for n in tested if n not in more and n not in less]
     absent = [n for n in card.emotions if n not in tested]
     return [
-        " Emotion by emotion, more than random directions: "
+        f" Emotion by emotion, more than {name_of(card.control_of(method))}: "
         + (listed(more) or "none")
+        + (f"; less: {listed(less)}" if less else "")
         + (f"; not shown: {listed(rest)}" if rest else "")
         + (f"; without a figure: {listed(absent)}" if absent else "")
         + "."
@@ -237,7 +253,7 @@ def limits(card: Card) -> Html:
         "words and perplexity, not a reader’s word.",
         "Perplexity is that of the unsteered model and so favours what it would have said itself; "
         "the table has another model’s beside it. A dull text is fluent too.",
-        "Random directions are one draw for each emotion: intervals beside them are over prompts, "
+        "Random controls are one draw for each emotion: intervals beside them are over prompts, "
         "not over draws.",
         "Equal fluency is interpolated between the doses that were run; a method without a dose "
         "stands at its own ratio, whatever that is.",

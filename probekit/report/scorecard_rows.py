@@ -9,7 +9,6 @@ from probekit.plots import Estimate, number
 from probekit.report.reading import NOTHING, Line, Recorded, twice
 
 PLAIN, RANDOM, NEUTRAL = "plain", "random", "neutral"
-CONTROLS = (PLAIN, RANDOM)
 EFFECTS = ("kl", "quiz", "refusals")
 OUTCOMES = {
     "target_accuracy": "target",
@@ -22,8 +21,9 @@ ALPHA = 0.05
 NAMES = {
     "plain": "plain (no method)",
     "random": "random directions",
-    "prompt": "prompt",
-    "few-shot": "few-shot",
+    "prompt ablated": "prompt with the circuit ablated",
+    "random prompt ablated": "prompt with random components ablated",
+    "random circuit": "random components",
 }
 
 
@@ -113,6 +113,11 @@ class Card:
         own = [each for each in self.settings if each.method == method]
         return sorted(own, key=lambda each: -1.0 if each.dose is None else each.dose)
 
+    def control_of(self, method: str) -> str:
+        """The random method that another is held against: "random NAME" where it was run."""
+        own = f"{RANDOM} {method}"
+        return own if own in self.methods else RANDOM
+
     @property
     def bound(self) -> float:
         """The perplexity ratio of equal fluency."""
@@ -148,6 +153,11 @@ class Card:
 def card_of(recorded: Recorded) -> Card:
     """The rows of a scorecard run."""
     return Card(recorded.manifest, recorded.lines, recorded.samples or ())
+
+
+def is_control(method: str) -> bool:
+    """Whether a method is none: plain, or random directions or components in place of its own."""
+    return method == PLAIN or method.split()[:1] == [RANDOM]
 
 
 def name_of(method: str) -> str:

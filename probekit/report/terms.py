@@ -409,8 +409,15 @@ SCORECARD = (
         "random. What they reach, any push of that size reaches.",
     ),
     (
+        "Circuit and random components",
+        "heads and neurons pushed to what they do in the emotion, or held at what they do in "
+        "neutral texts (ablated); their control is as many others of each sublayer, at random.",
+    ),
+    (
         "Dose",
-        "the length of what is added over the median length of the model’s states at that layer.",
+        "of directions, the length of what is added over the median length of the model’s states "
+        "at that layer; of a circuit, a multiple of its components’ own mean effect. The two are "
+        "no common scale.",
     ),
     (
         "Perplexity ratio",
@@ -447,5 +454,75 @@ SCORECARD = (
         "95 % intervals by bootstrap over whole prompts, the same draws for every figure; p of "
         "paired differences flips the signs of whole prompts, at equal fluency it is from the "
         "bootstrap; q is p after Benjamini–Hochberg.",
+    ),
+)
+
+CIRCUIT = (
+    (
+        "Circuit",
+        "the heads and neurons that write most along an emotion’s direction, as many as said (k), "
+        "spread over sublayers by their influence or taken by score alone (global).",
+    ),
+    (
+        "Accepted",
+        "a reply that the judge, who sees nothing but the reply, calls the emotion asked for. "
+        "Chance is the share of plain replies, asked for no emotion, that it calls so.",
+    ),
+    (
+        "Lift",
+        "by how many nats per token the instruction makes a held-out accepted reply likelier than "
+        "the plain prompt does. Its share is what is left of the lift under an ablation.",
+    ),
+    (
+        "Ablated",
+        "components held at what they do in neutral texts, at every token but the first.",
+    ),
+    (
+        "Completeness and faithfulness",
+        "a complete circuit leaves no lift when it is ablated; a faithful one keeps the lift when "
+        "everything else (its complement) is. Each stands beside as many components of every "
+        "sublayer, drawn at random.",
+    ),
+    (
+        "Own label and reception",
+        "by how many nats the log-odds of a text’s own emotion word change, and by how much the "
+        "probe that tells emotional from neutral text does: what the model reads in vignettes that "
+        "name no emotion.",
+    ),
+    (
+        "Influence",
+        "the change of an emotion’s log-odds in nats, per median residual norm (σ) of its "
+        "direction added to what a sublayer writes at the last token of neutral texts; from the "
+        "doses α where the response is linear. The null is of random directions of equal length. "
+        "Readouts: the emotion’s word as the next token (labels), a probe of which emotion "
+        "(category).",
+    ),
+    (
+        "Jaccard",
+        "components that two circuits share over all that either has; the null is the same of "
+        "random components, as many in each sublayer.",
+    ),
+    (
+        "Modulation",
+        "an emotion brought about without asking: components pushed by a multiple (dose) of their "
+        "mean effect in the emotion. Steering adds a direction, its dose is a share of the "
+        "residual norm. The two doses are no common scale.",
+    ),
+    (
+        "Equal fluency",
+        "methods are compared where their median perplexity ratio over plain replies reaches 1.5; "
+        "one that never reaches it stands at its largest dose, one without a dose at its own "
+        "ratio, and one that starts beyond it has no figure.",
+    ),
+    (
+        "Graph",
+        "the strongest components, and exact effects of paths from a head straight to a neuron. "
+        "Chance is the 95 % quantile of the sizes of paths from random heads to the same neurons.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (clusters); p flips the signs of whole "
+        "scenarios; q is p after Benjamini–Hochberg over what was tested together. Nulls are the "
+        "mean and the middle 95 % of their draws.",
     ),
 )
