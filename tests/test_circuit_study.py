@@ -22,6 +22,7 @@ from probekit.circuits.texts import (
     expressed,
     rates,
 )
+from probekit.cli import run
 from probekit.errors import UserError
 from probekit.judges import LexiconJudge
 from probekit.runs import COLUMNS
@@ -231,13 +232,20 @@ def test_the_command_refuses_bad_input_before_a_model_is_loaded(capsys, options,
             ["--k", "46351"],
             "K 46351: smollm2-135m has 270 heads and 46080 neurons; give 1 to 46350",
         ),
-        (["--stages", "circuits"], "stage activity has not been made in"),
+        (["--stages", "circuits"], "stage texts has not been made in"),
         (["--stages", "scoring"], "unknown stage 'scoring'"),
         (["--scenarios", "200"], "200 scenarios of the dev split: give 1 to 160"),
-        (["--judge", "likelihood"], "--force"),
     ],
 )
 def test_the_command_refuses_what_the_model_or_run_does_not_allow(capsys, options, says, tmp_path):
     common = ["--source", "reading", "--other-model", "none", "--out", str(tmp_path / "run")]
     judge = [] if "--judge" in options else ["--judge", "lexicon"]
     assert says in refused(capsys, "circuit", DEFAULT, *common, *judge, *options)
+
+
+@pytest.mark.slow
+def test_the_command_refuses_a_judge_below_its_floor(capsys):
+    assert run(["circuit", "no-such-model", "--judge", "embedding"]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("error")]
+    assert "kappa 0.35" in line
+    assert "--force" in line

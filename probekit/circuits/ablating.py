@@ -10,6 +10,7 @@ from probekit import stats
 from probekit.causal import RECEPTION, Row, Sizes, adjusted
 from probekit.circuits.rows import estimated
 from probekit.circuits.study import Study
+from probekit.circuits.texts import NEEDED
 from probekit.circuits.validating import (
     CIRCUIT,
     COMPLEMENT,
@@ -78,7 +79,7 @@ def validate(study: Study) -> list[Row]:
     if missing:
         told = ", ".join(missing)
         study.notes.append(
-            f"no effect on expression of {told}: fewer than two accepted replies to test scenarios"
+            f"no effect on expression of {told}: fewer than {NEEDED} accepted replies are held out"
         )
     adjusted(found)
     return found
@@ -111,26 +112,20 @@ class _Emotion:
             **estimated(self.study, before, clusters, test=True),
         }  # fmt: skip
         found = self._over(self.groups, self.given.lift, "ablating for expression")
-        for group, after in found.items():
-            condition, allocation, k = group
+        for (condition, allocation, k), after in found.items():
             row = {**common, "condition": condition, "method": allocation, "k": k}
-            yield {**row, "metric": "lift", **estimated(self.study, after, clusters)}
             yield {**row, "metric": "lift_share", **self._share(after, before, clusters)}
-            control = (CONTROLS.get(condition, ""), self.options.allocation, k)
-            if control in found:
-                gap = estimated(self.study, after - found[control], clusters, test=True)
-                yield {**row, "metric": "lift_above_random", **gap}
+        yield from self._beside_random("lift", found, clusters, common, test=False)
 
     def language(self) -> Iterator[Row]:
         """Nats per token that neutral texts cost more."""
         texts = self.given.plain_texts
         clusters = list(texts.column("scenario"))
         before = self.given.language(self.nothing)
-        for group, after in self._over(self._own(), self.given.language, "language").items():
-            condition, allocation, k = group
-            row = {"task": "language", "metric": "nats_added", "emotion": self.emotion}
-            row |= {"condition": condition, "method": allocation, "k": k, "set": texts.name}
-            yield {**row, **estimated(self.study, after - before, clusters)}
+        found = self._over(self._own(), self.given.language, "language")
+        added = {group: after - before for group, after in found.items()}
+        common = {"task": "language", "emotion": self.emotion, "set": texts.name}
+        yield from self._beside_random("nats_added", added, clusters, common)
 
     def reading(self, read: Mapping[Ablation, Mapping[str, Floats]]) -> Iterator[Row]:
         """Shifts on test vignettes of this emotion and of others: their own label, reception."""
@@ -139,17 +134,33 @@ class _Emotion:
         scenarios = subject.scenario[rows]
         parts = {"own": own, "others": ~own}
         for metric, task in (("own_label", "categorisation"), (RECEPTION, "reception")):
-            for (condition, allocation, k), members in self.groups.items():
-                each = [read[member][metric] for member in members if member in read]
-                if not each:
-                    continue
-                shifts = np.mean(each, axis=0)
-                for target, mask in parts.items():
-                    row = {"task": task, "metric": metric, "emotion": self.emotion, "k": k}
-                    row |= {"condition": condition, "method": allocation, "target": target}
-                    row |= {"set": subject.stimuli.name}
-                    row |= estimated(self.study, shifts[mask], list(scenarios[mask]), test=True)
-                    yield row
+            found = {
+                group: np.mean([read[member][metric] for member in members], axis=0)
+                for group, members in self._own().items()
+            }
+            for target, mask in parts.items():
+                common = {"task": task, "emotion": self.emotion, "target": target}
+                common |= {"set": subject.stimuli.name}
+                shifts = {group: each[mask] for group, each in found.items()}
+                yield from self._beside_random(metric, shifts, list(scenarios[mask]), common)
+
+    def _beside_random(
+        self,
+        metric: str,
+        found: Mapping[Group, Floats],
+        clusters: Sequence[str],
+        common: Row,
+        *,
+        test: bool = True,
+    ) -> Iterator[Row]:
+        """A figure under each ablation, and its paired difference from random components."""
+        for (condition, allocation, k), values in found.items():
+            row = {**common, "condition": condition, "method": allocation, "k": k}
+            yield {**row, "metric": metric, **estimated(self.study, values, clusters, test=test)}
+            control = found.get((CONTROLS.get(condition, ""), allocation, k))
+            if control is not None:
+                gap = estimated(self.study, values - control, clusters, test=True)
+                yield {**row, "metric": f"{metric}_above_random", **gap}
 
     def _own(self) -> dict[Group, Sequence[Ablation]]:
         """The circuit and random ones of the study's own size and allocation."""

@@ -23,6 +23,7 @@ from probekit.sites import Kind
 
 Allocation = Literal["influence", "global"]
 ALLOCATIONS = ("influence", "global")
+SIZES = (9, 35, 140, 560, 2240)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def spread_out(
 
 
 def budgets(model: Model, given: Sequence[int] = ()) -> tuple[int, ...]:
-    """Sizes at which circuits are looked at: those given, or powers of four up to half the model.
+    """Sizes at which circuits are looked at: those given, or powers of four that leave some heads.
 
     Raises:
         UserError: a budget larger than the model.
@@ -172,5 +173,5 @@ def budgets(model: Model, given: Sequence[int] = ()) -> tuple[int, ...]:
         check_budget(model, k)
     if given:
         return tuple(sorted(set(given)))
-    total = sum(model.sites.units(kind) for kind in INNER) * model.n_layers
-    return tuple(k for k in (35, 140, 560, 2240, 8960) if k <= total / 2)
+    heads = model.sites.units("z") * model.n_layers
+    return tuple(k for k in SIZES if k * (1 - Spread().neurons) < heads)

@@ -61,6 +61,8 @@ def run_circuits(
         if name not in STAGES:
             raise unknown("stage", name, STAGES)
     study = Study(model, judge, options, out, stages, progress, say)
+    first = min(STAGES.index(name) for name in stages)
+    study.stages.require(STAGES[:first])
     identity = {
         "study": "circuit",
         "version": version("emotion-probekit"),

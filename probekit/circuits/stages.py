@@ -45,6 +45,21 @@ class Stages:
         self.folder, self.wanted, self.say = folder / STAGES, set(wanted), say
         self.digests: dict[str, str] = {}
 
+    def require(self, names: Sequence[str]) -> None:
+        """Raise a `UserError` unless these have been made, in whatever way."""
+        for name in names:
+            if not self._file(name).exists():
+                raise self._lacking(name, "has not been made")
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+    def _lacking(self, name: str, state: str) -> UserError:
+        return UserError(
+            f"stage {name} {state} in {self.folder.parent}, and what you ask for needs it: add it "
+            "to --stages, before the others"
+        )
+
     def run(
         self, name: str, own: Mapping[str, Any], needs: Sequence[str], make: Callable[[], Made]
     ) -> Made:
@@ -60,17 +75,14 @@ class Stages:
         """
         key = json.loads(json.dumps({**own, "needs": {each: self.digests[each] for each in needs}}))
         self.digests[name] = digest({"stage": name, **key})
-        path = self.folder / f"{name}.safetensors"
+        path = self._file(name)
         found = self._read(path)
         if found is not None and found[0] == key:
             return found[1]
         changed = _changed(found[0], key) if found else ""
         if name not in self.wanted:
             state = f"was made with other {changed}" if found else "has not been made"
-            raise UserError(
-                f"stage {name} {state} in {self.folder.parent}, and what you ask for needs it: "
-                f"add it to --stages, before the others"
-            )
+            raise self._lacking(name, state)
         if found:
             self.say(f"{name} is made anew: {changed} changed")
         made = make()

@@ -27,6 +27,7 @@ from probekit.circuits.options import STAGES, Circuits
 from probekit.circuits.scores import Learned, Scores, halves, learn, score
 from probekit.circuits.stages import Made, Stages
 from probekit.circuits.texts import (
+    NEEDED,
     Expression,
     Source,
     contexts,
@@ -55,6 +56,7 @@ class Study:
     """A study of circuits of one model in one run folder.
 
     Attributes:
+        contexts: scenarios with their events by split.
         notes: what a reader should know: what could not be measured, and why.
 
     Args:
@@ -83,6 +85,10 @@ class Study:
         self.setting = replace(self.setting, brief=BRIEF)
         check_budget(model, options.k)
         self.ks = budgets(model, options.ks)
+        self.contexts = {
+            split: contexts(count, split, every_event=options.every_event)
+            for split, count in (("dev", options.scenarios), ("test", options.held_out))
+        }
         self.parts = folder / runs.STAGES
         self.base = {"model": model.fingerprint}
         self.notes: list[str] = []
@@ -106,13 +112,6 @@ class Study:
         }
         made = self.stages.run("texts", own, (), lambda: Made(self._elicit()))
         return [Expression(**each) for each in made.told]
-
-    @cached_property
-    def contexts(self) -> dict[str, list[Stimulus]]:
-        """Scenarios with their events by split."""
-        asked = {"dev": self.options.scenarios, "test": self.options.held_out}
-        every = self.options.every_event
-        return {split: contexts(count, split, every_event=every) for split, count in asked.items()}
 
     def _elicit(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -391,19 +390,25 @@ class Study:
 
     @cached_property
     def lifts(self) -> dict[str, Lift]:
-        """Emotion -> accepted expressions of test scenarios; emotions without two are left out."""
+        """Emotion -> accepted expressions that no score was learned from.
+
+        Those of test scenarios; where scores are of vignettes, those of dev scenarios too. Emotions
+        with fewer than `NEEDED` are left out.
+        """
+        splits = ("test",) if self.options.source == "expressing" else ("dev", "test")
         found = {}
         for emotion in self.options.emotions:
             taken = [
                 each
                 for each in self.expressions
-                if each.split == "test" and each.emotion == emotion and each.accepted
+                if each.split in splits and each.emotion == emotion and each.accepted
             ]
-            if len({each.scenario for each in taken}) > 1:
-                asked = Prompted(self.setting).template(emotion)
-                step = max(1, len(taken) // self.options.replies)
-                some = taken[::step][: self.options.replies]
-                found[emotion] = Lift.of(self.model, some, asked, self.setting.template("plain"))
+            if len({each.scenario for each in taken}) < NEEDED:
+                continue
+            places = np.linspace(0, len(taken) - 1, min(len(taken), self.options.replies))
+            some = [taken[place] for place in np.unique(places.round().astype(int))]
+            asked = Prompted(self.setting).template(emotion)
+            found[emotion] = Lift.of(self.model, some, asked, self.setting.template("plain"))
         return found
 
 
