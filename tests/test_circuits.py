@@ -31,15 +31,17 @@ from probekit.circuits.assembly import Spread, budgets, by_influence, spread_out
 from probekit.circuits.components import INNER, OUTER, columns
 from probekit.circuits.edges import Material, path_effects
 from probekit.circuits.heads import ablate_heads
+from probekit.circuits.modulation import Ablated
 from probekit.circuits.scores import halves
 from probekit.circuits.stages import Made, Stages
+from probekit.directions.identity import Identity
 from probekit.errors import UserError
 from probekit.hooks import reading
 from probekit.prompts import Encoded
 from probekit.readouts import LabelLogOdds
 from probekit.scorecard.likelihood import continuation_nats
 from probekit.sites import Site
-from probekit.steering import edits_of
+from probekit.steering import Decoding, Setting, edits_of, generate
 from probekit.stimuli import Stimulus, StimulusSet
 from probekit.sweep import sweep
 
@@ -439,6 +441,38 @@ def test_edits_leave_the_first_token_alone():
     plain, edited = (continuation_nats(model, [first], [ids], e)[0] for e in ((), edits))
     assert plain[0] == pytest.approx(edited[0]), "what the first token predicts"
     assert np.abs(plain[1:] - edited[1:]).max() > 1e-4
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+def test_a_row_is_modulated_alone_as_it_is_beside_others(family):
+    model, rng = build(family), np.random.default_rng(0)
+    components = (Component("z", 0, 1), Component("mlp_post", 1, 3), Component("mlp_post", 2, 40))
+    told = {"emotion": "joy", "components": components, "scores": (1.0,) * 3}
+    told |= {"allocation": "global", "source": "", "stimuli": {}, "options": {}}
+    circuit = Circuit(**told, model=Identity.of(model))
+    effects = {kind: rng.normal(size=(3, model.sites.width(Site(kind, 0)))) * 20 for kind in INNER}
+    neutral = {kind: np.zeros_like(each) for kind, each in effects.items()}
+    held = Ablated(
+        Setting(False), "ablated", model=model, circuits={"joy": circuit}, neutral=neutral
+    ).steering("joy", None)
+    drives = [
+        None,
+        modulate(model, circuit, effects),
+        modulate(model, circuit, effects, 2.0),
+        random_modulation(model, circuit, effects, 1.0, 0),
+        held,
+        modulate(model, circuit, effects, 0.0),
+    ]
+    prompts = model.encode([TEXTS[2]] * 3 + [TEXTS[0]] * 2 + [TEXTS[2]])
+    together = generate(model, prompts, drives, Decoding(6))
+    for prompt, drive, reply in zip(prompts, drives, together, strict=True):
+        assert generate(model, [prompt], drive, Decoding(6))[0].ids == reply.ids
+    assert together[0].ids == together[5].ids, "a dose of 0 is no modulation"
+    assert together[1].ids != together[0].ids, "a dose of 1 is one"
+    with pytest.raises(UserError, match="give 0 or a positive number"):
+        modulate(model, circuit, effects, -1.0)
+    with pytest.raises(UserError, match="belong to another model"):
+        generate(build("qwen2"), prompts[:1], drives[1])
 
 
 def test_stages_are_made_once_and_anew_where_something_before_them_changed(tmp_path):
