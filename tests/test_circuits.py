@@ -472,7 +472,7 @@ def test_a_row_is_modulated_alone_as_it_is_beside_others(family):
     with pytest.raises(UserError, match="give 0 or a positive number"):
         modulate(model, circuit, effects, -1.0)
     with pytest.raises(UserError, match="belong to another model"):
-        generate(build("qwen2"), prompts[:1], drives[1])
+        generate(build("qwen2"), prompts[:1], drives[1], Decoding(6))
 
 
 def test_stages_are_made_once_and_anew_where_something_before_them_changed(tmp_path):
