@@ -131,11 +131,12 @@ norms = {kind: residual_scale(model, stream_kind(model, kind)).norms for kind in
 
 def circuit_of(values):
     return assemble(
-        model, EMOTION, values, K, norms=norms, allocation="global",
+        model, EMOTION, values, K, allocation="global",
         source="reading", stimuli=stimuli.describe(),
     )  # fmt: skip
 
 
+scores = scores.relative(norms)
 circuit = circuit_of(scores.of(EMOTION))
 place = scores.emotions.index(EMOTION)
 sides = [
@@ -166,7 +167,7 @@ material = Material.of(
     {kind: states.stack(kind, SCALED)[neutral_rows].mean(0, dtype=np.float64) for kind in INNER},
     learned.directions,
 )
-graph = connect(material, circuit, 6 if REDUCED else 12, (stimuli, states), seed=SEED)
+graph = connect(material, circuit, 6 if REDUCED else 8, (stimuli, states), seed=SEED)
 print(f"{len(graph.strong())} of {len(graph.edges)} paths stand out on {graph.items} texts")
 graph.figure()
 
@@ -210,8 +211,7 @@ effects.round(2)
 
 # %%
 nothing = sweep(model, prompts[:2], [ablation((), learned.neutral)], {"words": words})
-assert np.abs(nothing.effects("words")).max() == 0, "ablating nothing changes nothing"
-assert (swept.clean["words"][:2] - nothing.clean["words"]).max() < 1e-4
+assert np.abs(nothing.effects("words")).max() < 1e-4, "ablating nothing changes nothing"
 
 # %% [markdown]
 # ## Modulate
@@ -261,19 +261,20 @@ with torch.no_grad():
 pattern = cache[f"blocks.{head.layer}.attn.hook_pattern"][0, head.unit].numpy()
 assert np.allclose(pattern.sum(-1), 1, atol=1e-4), "attention is a distribution over what is before"
 assert np.abs(np.triu(pattern, 1)).max() == 0, "and over nothing after"
-said = [f"{n} {model.tokenizer.decode([token])}" for n, token in enumerate(ids[0].tolist())]
+first = 20
+said = [f"{n} {model.tokenizer.decode([t])}" for n, t in enumerate(ids[0, :first].tolist())]
 display(HTML(f"<p>{text}</p>"))
 draw(
     Heatmap(
         said,
         said,
-        [[Estimate(round(float(value), 3)) for value in row] for row in pattern],
-        f"attention of {head.word}",
+        [[Estimate(round(float(value), 3)) for value in row] for row in pattern[:first, :first]],
+        f"attention of {head.word}, the first {first} tokens",
         row_axis="from",
         column_axis="to",
         share=True,
     )
-).update_layout(paper_bgcolor="white", width=720, height=640)
+).update_layout(paper_bgcolor="white", width=640, height=560)
 
 # %% [markdown]
 # Most heads look at the first token most of the time (an attention sink), which says nothing of the

@@ -139,9 +139,8 @@ def found():
 
 def circuits(model, stimuli, states):
     scores = score(model, stimuli, states)
-    ones = {kind: np.ones(model.n_layers) for kind in INNER}
     return {
-        emotion: assemble(model, emotion, scores.of(emotion), 4, norms=ones, allocation="global")
+        emotion: assemble(model, emotion, scores.of(emotion), 4, allocation="global")
         for emotion in EMOTIONS
     }
 
@@ -383,8 +382,8 @@ def test_more_components_than_the_model_has_are_refused():
         budgets(model, (4, 157))
     scores = {kind: np.zeros((3, model.sites.units(kind))) for kind in INNER}
     with pytest.raises(UserError, match="K 0"):
-        assemble(model, "joy", scores, 0, norms=scores)
-    with pytest.raises(UserError, match="give influence, or norms"):
+        assemble(model, "joy", scores, 0, allocation="global")
+    with pytest.raises(UserError, match="give the influence of each sublayer"):
         assemble(model, "joy", scores, 4)
 
 

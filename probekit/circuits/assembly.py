@@ -4,7 +4,7 @@
 neurons, every sublayer has a least number, the rest goes by the sublayer's influence where it is
 positive (largest remainder), none gets more than a cap, and inside a sublayer the best by score are
 taken.
-*global*: the best of all heads and neurons by score alone, in units of each layer's residual norm.
+*global*: the best of all heads and neurons by score alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,6 @@ def assemble(
     k: int,
     *,
     influence: Values | None = None,
-    norms: Values | None = None,
     allocation: Allocation = "influence",
     spread: Spread = Spread(),
     source: str = "",
@@ -68,10 +67,9 @@ def assemble(
     """The circuit of an emotion.
 
     Args:
-        scores: kind -> `[layer, unit]`.
+        scores: kind -> `[layer, unit]`, comparable over layers: in units of residual norms.
         k: number of components.
         influence: kind -> `[layer]`, for "influence".
-        norms: kind -> `[layer]`, median residual norms, for "global".
         allocation: how the budget is spread.
         spread: of "influence".
         source, stimuli: what the scores were learned from.
@@ -88,16 +86,16 @@ def assemble(
             for layer, values in enumerate(scores[kind])
             for unit in np.argsort(-values, kind="stable")[: counts[kind][layer]]
         ]
-    elif allocation == "global" and norms is not None:
-        scaled = [
-            (value / norms[kind][layer], float(value), Component(kind, layer, unit))
+    elif allocation == "global":
+        every = [
+            (float(value), Component(kind, layer, unit))
             for kind in INNER
             for (layer, unit), value in np.ndenumerate(scores[kind])
         ]
-        scaled.sort(key=lambda each: (-each[0], each[2]))
-        chosen = [(value, component) for _, value, component in scaled[:k]]
+        every.sort(key=lambda each: (-each[0], each[1]))
+        chosen = every[:k]
     elif allocation in ALLOCATIONS:
-        raise UserError(f"allocation {allocation}: give influence, or norms for 'global'")
+        raise UserError(f"allocation {allocation}: give the influence of each sublayer")
     else:
         raise unknown("allocation", allocation, ALLOCATIONS)
     chosen.sort(key=lambda pair: (-pair[0], pair[1]))

@@ -136,7 +136,8 @@ def stability(study: Study) -> Iterator[Row]:
 
     Heads too are ranked by what they write here, since both sides need scores of their own.
     """
-    options, ways = study.options, dict(_ways(study))
+    options = study.options
+    ways = {way: [each.relative(study.norms) for each in sides] for way, sides in _ways(study)}
     for emotion in options.emotions:
         for way, sides in ways.items():
             one, other = (

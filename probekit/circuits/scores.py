@@ -50,6 +50,14 @@ class Scores:
         place = self.emotions.index(emotion)
         return {kind: values[place] for kind, values in self.values.items()}
 
+    def relative(self, norms: Values) -> "Scores":
+        """The same in units of residual norms, kind -> `[layer]`: comparable over layers."""
+
+        def scaled(values: Values) -> Values:
+            return {kind: each / norms[kind][:, None] for kind, each in values.items()}
+
+        return Scores(self.emotions, *map(scaled, (self.values, self.halves, self.raw)))
+
     def reliability(self, kind: Kind, emotion: str) -> float:
         """Spearman's correlation of the two ways round, over all units of a kind."""
         one, other = self.halves[kind][:, self.emotions.index(emotion)]

@@ -312,7 +312,9 @@ class Study:
         """What components are ranked by: neurons by what they write, heads by exact ablation.
 
         Where heads and neurons are ranked together ("global") heads too are by what they write.
+        Both are in units of median residual norms.
         """
+        scores = scores.relative(self.norms)
         place = scores.emotions.index(emotion)
         heads = scores.values["z"] if allocation == "global" else self.heads
         return {"z": heads[place], "mlp_post": scores.values["mlp_post"][place]}
@@ -328,7 +330,6 @@ class Study:
             ranking,
             k,
             influence=self.influence.of(emotion),
-            norms=self.norms,
             allocation=way,
             spread=self.options.spread,
             source=source or self.options.source,
