@@ -1,6 +1,7 @@
 """Rows of what circuits are needed for: every ablation beside random ones of the same size."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,27 @@ CONTROLS = {CIRCUIT: RANDOM, COMPLEMENT: RANDOM_COMPLEMENT, OTHER: RANDOM}
 """What each ablation is held against: random components, as many in every sublayer."""
 Group = tuple[str, str, int]
 """(condition, allocation, k) of ablations that are told together."""
+TASKS = {"own_label": "categorisation", RECEPTION: "reception"}
+"""Figures of what is read, and the task that they are of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """What ablating an emotion's circuit, or random components, does to what is read.
+
+    Attributes:
+        emotion: whose circuit.
+        metric: "own_label" or "reception_shift".
+        target: texts of the emotion ("own") or of "others".
+        clusters: `[row]` scenarios.
+        values: group -> `[row]`.
+    """
+
+    emotion: str
+    metric: str
+    target: str
+    clusters: tuple[str, ...]
+    values: Mapping[Group, Floats]
 
 
 def validate(study: Study) -> list[Row]:
@@ -66,6 +88,7 @@ def validate(study: Study) -> list[Row]:
     ]
     read = dict(zip(reading, given.reading(reading), strict=True))
     found: list[Row] = []
+    shifts: list[Shifts] = []
     for emotion in options.emotions:
         groups: dict[Group, list[Ablation]] = {}
         for each in plan:
@@ -74,7 +97,8 @@ def validate(study: Study) -> list[Row]:
         measured = _Emotion(study, given, emotion, groups)
         found += measured.expression()
         found += measured.language()
-        found += measured.reading(read)
+        shifts += measured.shifts(read)
+    found += reading_rows(study, shifts)
     missing = [name for name in options.emotions if name not in study.lifts]
     if missing:
         told = ", ".join(missing)
@@ -115,7 +139,7 @@ class _Emotion:
         for (condition, allocation, k), after in found.items():
             row = {**common, "condition": condition, "method": allocation, "k": k}
             yield {**row, "metric": "lift_share", **self._share(after, before, clusters)}
-        yield from self._beside_random("lift", found, clusters, common, test=False)
+        yield from _beside_random(self.study, "lift", found, clusters, common, test=False)
 
     def language(self) -> Iterator[Row]:
         """Nats per token that neutral texts cost more."""
@@ -125,42 +149,21 @@ class _Emotion:
         found = self._over(self._own(), self.given.language, "language")
         added = {group: after - before for group, after in found.items()}
         common = {"task": "language", "emotion": self.emotion, "set": texts.name}
-        yield from self._beside_random("nats_added", added, clusters, common)
+        yield from _beside_random(self.study, "nats_added", added, clusters, common)
 
-    def reading(self, read: Mapping[Ablation, Mapping[str, Floats]]) -> Iterator[Row]:
+    def shifts(self, read: Mapping[Ablation, Mapping[str, Floats]]) -> Iterator[Shifts]:
         """Shifts on test vignettes of this emotion and of others: their own label, reception."""
         subject, rows = self.given.subject, self.given.rows
         own = subject.emotion[rows] == subject.labels.index(self.emotion)
-        scenarios = subject.scenario[rows]
-        parts = {"own": own, "others": ~own}
-        for metric, task in (("own_label", "categorisation"), (RECEPTION, "reception")):
+        for metric in TASKS:
             found = {
                 group: np.mean([read[member][metric] for member in members], axis=0)
                 for group, members in self._own().items()
             }
-            for target, mask in parts.items():
-                common = {"task": task, "emotion": self.emotion, "target": target}
-                common |= {"set": subject.stimuli.name}
-                shifts = {group: each[mask] for group, each in found.items()}
-                yield from self._beside_random(metric, shifts, list(scenarios[mask]), common)
-
-    def _beside_random(
-        self,
-        metric: str,
-        found: Mapping[Group, Floats],
-        clusters: Sequence[str],
-        common: Row,
-        *,
-        test: bool = True,
-    ) -> Iterator[Row]:
-        """A figure under each ablation, and its paired difference from random components."""
-        for (condition, allocation, k), values in found.items():
-            row = {**common, "condition": condition, "method": allocation, "k": k}
-            yield {**row, "metric": metric, **estimated(self.study, values, clusters, test=test)}
-            control = found.get((CONTROLS.get(condition, ""), allocation, k))
-            if control is not None:
-                gap = estimated(self.study, values - control, clusters, test=True)
-                yield {**row, "metric": f"{metric}_above_random", **gap}
+            for target, mask in (("own", own), ("others", ~own)):
+                values = {group: each[mask] for group, each in found.items()}
+                scenarios = tuple(map(str, subject.scenario[rows][mask]))
+                yield Shifts(self.emotion, metric, target, scenarios, values)
 
     def _own(self) -> dict[Group, Sequence[Ablation]]:
         """The circuit and random ones of the study's own size and allocation."""
@@ -196,3 +199,40 @@ class _Emotion:
             return {"n": len(after), "clusters": len(set(clusters))}
         sizes = {"n": len(after), "clusters": len(set(clusters))}
         return {**Estimate.of(above / below).cells, **sizes}
+
+
+def reading_rows(study: Study, shifts: Sequence[Shifts]) -> Iterator[Row]:
+    """What every circuit does to what is read, by emotion and over all circuits together."""
+    texts = {"set": "vignettes"}
+    for each in shifts:
+        common = {"task": TASKS[each.metric], "emotion": each.emotion, "target": each.target}
+        yield from _beside_random(study, each.metric, each.values, each.clusters, common | texts)
+    for metric, task in TASKS.items():
+        for target in ("own", "others"):
+            parts = [s for s in shifts if (s.metric, s.target) == (metric, target)]
+            values = {
+                group: np.concatenate([part.values[group] for part in parts])
+                for group in parts[0].values
+            }
+            clusters = [name for part in parts for name in part.clusters]
+            common = {"task": task, "emotion": "", "target": target, **texts}
+            yield from _beside_random(study, metric, values, clusters, common)
+
+
+def _beside_random(
+    study: Study,
+    metric: str,
+    found: Mapping[Group, Floats],
+    clusters: Sequence[str],
+    common: Row,
+    *,
+    test: bool = True,
+) -> Iterator[Row]:
+    """A figure under each ablation, and its paired difference from random components."""
+    for (condition, allocation, k), values in found.items():
+        row = {**common, "condition": condition, "method": allocation, "k": k}
+        yield {**row, "metric": metric, **estimated(study, values, clusters, test=test)}
+        control = found.get((CONTROLS.get(condition, ""), allocation, k))
+        if control is not None:
+            gap = estimated(study, values - control, clusters, test=True)
+            yield {**row, "metric": f"{metric}_above_random", **gap}
