@@ -71,6 +71,14 @@ def other_rows():
     row = {"metric": "jaccard", "method": "emotions", "emotion": "rage", "target": "grief", "k": K}
     yield {**row, "value": 0.25}
     yield {**row, "condition": "null", **around(0.1), "n": 20}
+    for emotion in ("", *EMOTIONS):
+        row = {"emotion": emotion, "condition": "circuit", "method": "influence", "k": K}
+        row |= {"p": 0.01, "q": 0.01}
+        yield {**row, "task": "language", "metric": "nats_added_above_random", **around(0.2)}
+        for metric, size in (("own_label", -1.0), ("reception_shift", -0.5)):
+            for target, share in (("own", 1), ("others", 0)):
+                told = {"metric": f"{metric}_above_random", "target": target}
+                yield {**row, **told, **around(size * share), "q": 0.01 if share else 0.9}
     for target in ("labels", "category"):
         for site in ("attn_out", "mlp_out"):
             for layer in range(LAYERS):
@@ -175,9 +183,10 @@ def test_no_more_is_claimed_than_is_shown(tmp_path):
 
 def test_reading_language_and_stability_stand_beside_chance(studied):
     text = text_of(studied)
-    assert "Rage: texts of it −1.00 [−1.05, −.95] (q .010: a change is shown)" in text
-    said = "Rage +.30 [+.25, +.35], random components +.10 [+.05, +.15]: the circuit costs more."
-    assert said in text
+    for who in ("All circuits together", "Rage"):
+        assert f"{who}: texts of its own emotion −1.00 [−1.05, −.95] (q .010), of others" in text
+    assert "(q .900: not shown to differ)." in text
+    assert "than without random components. Rage +.20 [+.15, +.25] (q .010)." in text
     assert "Over two halves of the scenarios: .40, chance .10; 3 of 3 above" in text
     assert "Over two halves of the themes: .10, chance .10; 0 of 3 above" in text
     assert "Over two seeds of sampling: missing." in text

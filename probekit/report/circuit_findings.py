@@ -156,60 +156,45 @@ def _sizes_shown(run: Circuits, emotion: str, condition: str, side: int) -> str:
 
 
 def reading(run: Circuits) -> list[Html]:
-    """What circuits are worth to reading vignettes, own ones and others', beside random ones."""
+    """What circuits do to reading vignettes, more than random components: own texts and others."""
     items = []
     for metric, name in METRICS.items():
         told: list[Html | str] = []
-        for emotion in run.emotions:
-            lines = {
-                (condition, target): run.line(
-                    metric, emotion=emotion, condition=condition, target=target
-                )
-                for condition in (CIRCUIT, RANDOM)
+        for emotion in ("", *run.emotions):
+            own, others = (
+                run.line(f"{metric}_above_random", emotion=emotion, target=target)
                 for target in ("own", "others")
-            }
-            if any(lines.values()):
-                told += _read(emotion, lines)
+            )
+            if own or others:
+                who = capital(emotion) if emotion else "All circuits together"
+                told += [f" {who}: texts of its own emotion ", *_difference(own)]
+                told += [", of others ", *_difference(others), "."]
         if told:
-            head = tag("strong", f"Reading: what ablation does to {name}.")
-            items.append(tag("li", tag("p", head, *told)))
+            head = tag("strong", f"Reading: what ablating a circuit does to {name}")
+            items.append(tag("li", tag("p", head, ", less what random components do.", *told)))
     return items
 
 
-def _read(emotion: str, lines: dict[tuple[str, str], Line | None]) -> list[Html | str]:
-    own, random = lines[CIRCUIT, "own"], lines[RANDOM, "own"]
-    others = lines[CIRCUIT, "others"]
-    differs = apart(figure_of(own), figure_of(random))
-    verdict = "a change is shown" if shown_apart(own) else "no change is shown"
-    beside = "its interval lies apart from theirs" if differs else "intervals meet"
-    return [
-        f" {capital(emotion)}: texts of it ",
-        shown(figure_of(own), signed=True),
-        f" ({q_text(own)}: {verdict}), of other emotions ",
-        shown(figure_of(others), signed=True),
-        f" ({q_text(others)}); random components ",
-        shown(figure_of(random), signed=True),
-        f" on its own ({beside if differs is not None else 'not compared'}).",
-    ]
-
-
 def language(run: Circuits) -> list[Html]:
-    """What neutral texts cost more."""
+    """What neutral texts cost more than without random components."""
     told: list[Html | str] = []
     for emotion in run.emotions:
-        own, random = (
-            figure_of(run.ablated("nats_added", emotion, each)) for each in (CIRCUIT, RANDOM)
-        )
-        if own.value is None:
-            continue
-        more = {1: ": the circuit costs more", -1: ": the circuit costs less"}
-        verdict = more.get(apart(own, random) or 0, "")
-        told += [f" {capital(emotion)} ", shown(own, signed=True), ", random components "]
-        told += [shown(random, signed=True), f"{verdict}."]
+        line = run.line("nats_added_above_random", emotion=emotion)
+        if line:
+            told += [f" {capital(emotion)} ", *_difference(line), "."]
     if not told:
         return []
     head = tag("strong", "Cost to plain language")
-    return [tag("li", tag("p", head, ", nats per token that neutral texts cost more.", *told))]
+    what = ", nats per token that neutral texts cost more than without random components."
+    return [tag("li", tag("p", head, what, *told))]
+
+
+def _difference(line: Line | None) -> list[Html | str]:
+    """A paired difference with its q, and whether it is shown."""
+    if line is None or line.estimate.value is None:
+        return ["no figure"]
+    verdict = "" if shown_apart(line) else ": not shown to differ"
+    return [shown(line.estimate, signed=True), f" ({q_text(line)}{verdict})"]
 
 
 def _sizes(line: Line | None) -> str:
