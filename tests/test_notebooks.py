@@ -32,7 +32,10 @@ def test_notebook_runs_reduced(source):
     notebook = read(source)
     reduce(notebook)
     execute(notebook, DATA_ALONE)  # Raises where a cell does: notebooks assert what they claim.
-    assert any(PLOTLY in output.get("data", {}) for output in outputs(notebook))
+    assert outputs(notebook)
+    drawn = any(PLOTLY in output.get("data", {}) for output in outputs(notebook))
+    draws = any("draw(" in cell.source or ".figure()" in cell.source for cell in notebook.cells)
+    assert drawn == draws
 
 
 @each

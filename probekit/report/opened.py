@@ -79,7 +79,7 @@ class Run:
         return str(self.manifest.get("model", {}).get("name", "a model without a name"))
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {self.recorded.study} of {self.model})"
+        return f"Run({self.folder.name!r}, {self.recorded.study} of {self.model})"
 
     def _repr_html_(self) -> str:
         title, columns, rows = self.headline
