@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+from probekit.circuits.study import BRIEF, OPENERS
 from probekit.cli.application import load
 from probekit.directions import sources
 from probekit.judges import EMOTIONS
@@ -55,9 +56,6 @@ SHARES = {
     ("training", LARGE): {"plain": 16, "prompt": 16, "few-shot": 12, 0.08: 3, 0.16: 3},
 }
 """How many texts: plain ones, and of each emotion by method or dose."""
-OPENERS = (" I felt", " When I got home, I", " I said to my sister: “I", " All that night I")
-"""What a text that is written on begins with, in turn."""
-BRIEF = "You are the person who tells this. Say in one or two sentences what goes on inside you."
 DOSES, BROKEN = (0.04, 0.08), 0.6
 DECODING = Decoding(max_new_tokens=36, temperature=0.8, top_p=0.9)
 COLUMNS = ("id", "text", "model", "method", "emotion", "dose", "prompt", "split")

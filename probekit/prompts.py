@@ -1,7 +1,7 @@
 """Prompt templates, and texts tokenised inside them with character spans kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,15 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def first(self, count: int) -> "Encoded":
+        """The prompt's first tokens alone."""
+        return replace(
+            self,
+            input_ids=self.input_ids[:count],
+            special=self.special[:count],
+            offsets=self.offsets[:count],
+        )
 
     def tokens_of(self, start: int, end: int) -> list[int]:
         """Indices of the tokens that overlap characters `[start, end)` of the *text*."""

@@ -178,18 +178,18 @@ def stage(folder: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
     path = folder / STAGES / f"{digest(key)[:24]}.json"
     if path.exists():
         return read_json(path)
-    made = _without_nan(make())
+    made = without_nan(make())
     write_json(path, made)
     return made
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """The value with None for every NaN: JSON has no word for a figure that is missing."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, Mapping):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return [without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def open_run(folder: Path, identity: Mapping[str, Any]) -> None:

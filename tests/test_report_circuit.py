@@ -164,7 +164,7 @@ def test_what_is_needed_is_said_beside_random_components_and_what_is_missing(stu
     assert "Left of it without the circuit: .10 [.05, .15]; without random components: .90" in text
     assert "Difference from random ones −.20 [−.25, −.15] nats (q .010): less is left." in text
     assert "With the circuit alone, everything else ablated: .70 [.65, .75]" in text
-    assert "Expression of terror: missing. Fewer than two accepted replies" in text
+    assert "Expression of terror: missing. Fewer than 4 accepted replies" in text
     assert "terror .00 [−.05, .05] (plain .02 [−.03, .07], not shown to differ)" in text
     assert "is shown at: rage k = 4, 16; grief k = 4, 16." in text
 

@@ -59,11 +59,11 @@ class Circuit:
         Raises:
             UserError: another model, or the same in another dtype.
         """
-        if model.fingerprint != self.model.fingerprint:
-            raise UserError(
-                f"this circuit is of {self.model}, not of {Identity.of(model)}: assemble one on "
-                "this model, or load the one it is of, in its dtype"
-            )
+        self.model.require(
+            model,
+            "this circuit is of {own}, not of {here}: assemble one on this model, or load the one "
+            "it is of, in its dtype",
+        )
         return self
 
     def ablation(self, neutral: Values, positions: Positions = "after_first") -> list[Edit]:

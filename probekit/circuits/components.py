@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from probekit.models import Model
 from probekit.sites import Kind, Site
 
-Values = Mapping[Kind, NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Values = Mapping[Kind, Floats]
 """Kind of site -> an array of all layers."""
 INNER: tuple[Kind, ...] = ("z", "mlp_post")
 """The sites whose units are components."""
@@ -81,6 +82,13 @@ def writing(model: Model, site: Site) -> Tensor:
     weight = weight.detach().float() * model.sites.multiplier
     norm = _post_norm(model, site)
     return weight if norm is None else weight * gain(norm, model.d_model, weight.device)
+
+
+def written_by(model: Model, site: Site, units: Sequence[int] | None = None) -> Floats:
+    """`[coordinate, d_model]` float64: rows of `writing`, of some units or of all."""
+    rows = writing(model, site)
+    rows = rows if units is None else rows[columns(model, site, units)]
+    return rows.double().cpu().numpy()
 
 
 def gain(norm: nn.Module, width: int, device: torch.device) -> Tensor:

@@ -15,7 +15,14 @@ import numpy as np
 from probekit import stats
 from probekit.circuits.activities import POOLING, SCALED, ReadOut, activity
 from probekit.circuits.circuit import Circuit, random_like
-from probekit.circuits.components import INNER, Component, Values, columns, stream_kind, writing
+from probekit.circuits.components import (
+    INNER,
+    Component,
+    Values,
+    columns,
+    stream_kind,
+    written_by,
+)
 from probekit.circuits.graph import Edge, Graph, Node
 from probekit.circuits.heads import until_read
 from probekit.circuits.scores import Floats
@@ -73,13 +80,13 @@ class Material:
         """`[item, d_model]`, what a head writes beyond what it writes in neutral texts."""
         where = columns(self.model, head.site, [head.unit])
         given = self.states.layer("z", head.layer, SCALED)[:, where].astype(np.float64)
-        weight = writing(self.model, head.site)[where].double().cpu().numpy()
-        return (given - self.neutral["z"][head.layer][where]) @ weight
+        beyond = given - self.neutral["z"][head.layer][where]
+        return beyond @ written_by(self.model, head.site, [head.unit])
 
     def worth(self, neuron: Component, emotion: str) -> Floats:
         """`[item]`, what a neuron writes along the emotion's direction per unit of activation."""
         vector = self.directions["resid_post"].of(emotion, neuron.layer).astype(np.float64)
-        weight = writing(self.model, neuron.site)[neuron.unit].double().cpu().numpy()
+        (weight,) = written_by(self.model, neuron.site, [neuron.unit])
         own, scaled = (
             self.states.layer("mlp_post", neuron.layer, pooling)[:, neuron.unit].astype(np.float64)
             for pooling in (POOLING, SCALED)
@@ -157,7 +164,7 @@ def connect(
     )
     return Graph(
         circuit.emotion,
-        given.model.describe()["name"],
+        given.model.public_name,
         nodes,
         tuple(edges),
         float(np.quantile(sizes, 0.95)) if sizes else None,
@@ -175,7 +182,7 @@ def _node(
 ) -> Node:
     model = given.model
     where = columns(model, component.site, [component.unit])
-    weight = writing(model, component.site)[where].double().cpu().numpy()
+    weight = written_by(model, component.site, [component.unit])
     stimuli, states = vignettes
     stream = stream_kind(model, component.kind)
     vector = given.directions[stream].of(emotion, component.layer).astype(np.float64)

@@ -7,7 +7,6 @@ direction is of one half of the scenarios, texts are of the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +83,4 @@ def ablate_heads(
 
 def until_read(text: ReadOut) -> Encoded:
     """The prompt up to its last read-out token."""
-    stop, prompt = max(text.tokens) + 1, text.prompt
-    return replace(
-        prompt,
-        input_ids=prompt.input_ids[:stop],
-        special=prompt.special[:stop],
-        offsets=prompt.offsets[:stop],
-    )
+    return text.prompt.first(max(text.tokens) + 1)

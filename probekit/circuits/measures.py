@@ -7,7 +7,7 @@ carries the emotion lowers the lift; ablating what language needs lowers both li
 words; *language* is the surprisal of neutral test texts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,23 +71,10 @@ def neutral_nats(
     model: Model,
     texts: StimulusSet,
     edits: Sequence[Edit] = (),
-    *,
-    advance: Callable[[int], None] = lambda _: None,
 ) -> Floats:
     """Surprisal in nats per token of whole texts, the first token left out, `[text]`."""
     prompts = model.encode(texts.texts, ids=texts.ids)
-    first = [_first(prompt) for prompt in prompts]
+    first = [prompt.first(1) for prompt in prompts]
     rest = [prompt.input_ids[1:] for prompt in prompts]
-    found = continuation_nats(model, first, rest, edits, advance=advance)
+    found = continuation_nats(model, first, rest, edits)
     return np.array([nats.mean() for nats in found])
-
-
-def _first(prompt: Encoded) -> Encoded:
-    return Encoded(
-        prompt.id,
-        prompt.input_ids[:1],
-        prompt.special[:1],
-        prompt.offsets[:1],
-        prompt.text_start,
-        prompt.text_end,
-    )

@@ -97,28 +97,19 @@ def modulation(study: Study) -> Iterator[Row]:
 
 
 def by_event(study: Study) -> Iterator[Row]:
-    """Target accuracy of every method and dose, by emotion and by the valence of the event."""
-    rows = contexts(study.options.prompts, "test", every_event=True)
-    scenario = {row.id: row.scenario for row in rows}
-    valence = {row.id: row.valence for row in rows}
-    found: dict[tuple[str, str, str], list[tuple[str, str, bool]]] = {}
+    """Target accuracy of every method and dose, by the valence of the event."""
+    rows = {row.id: row for row in contexts(study.options.prompts, "test", every_event=True)}
+    found: dict[tuple[str, str], list[tuple[str, str, bool]]] = {}
     with (study.folder / FOLDER / SAMPLES).open(encoding="utf-8") as file:
         for text in csv.DictReader(file):
-            targets = [text["emotion"]] if text["emotion"] else study.options.emotions
-            for target in targets:
+            row = rows[text["prompt"]]
+            for target in [text["emotion"]] if text["emotion"] else study.options.emotions:
                 hit = text["judged"] == target and not text["incoherent"]
-                key = (text["method"], text["dose"], target)
-                found.setdefault(key, []).append((text["prompt"], target, hit))
-    cells = {key[:2] for key in found}
-    for method, dose in sorted(cells):
+                cell = found.setdefault((text["method"], text["dose"]), [])
+                cell.append((row.scenario, row.valence, hit))
+    for (method, dose), members in sorted(found.items()):
         for event in EVENTS:
-            own = [
-                (scenario[prompt], float(hit))
-                for key, members in found.items()
-                if key[:2] == (method, dose)
-                for prompt, _, hit in members
-                if valence[prompt] == event
-            ]
+            own = [(scenario, hit) for scenario, valence, hit in members if valence == event]
             yield {
                 "task": "modulation",
                 "metric": "target_accuracy_by_event",

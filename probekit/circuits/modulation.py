@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.circuits.circuit import Circuit, random_like
-from probekit.circuits.components import Component, Values, by_site, columns, writing
+from probekit.circuits.components import (
+    Component,
+    Values,
+    by_site,
+    columns,
+    written_by,
+)
 from probekit.edits import Positions
 from probekit.errors import UserError
 from probekit.models import Model
@@ -107,8 +113,7 @@ def _cut(
 
 def _length(model: Model, site: Site, units: tuple[int, ...], vector: Vector) -> float:
     """Of what units write to the stream."""
-    weight = writing(model, site)[columns(model, site, units)].double().cpu().numpy()
-    return float(np.linalg.norm(vector @ weight))
+    return float(np.linalg.norm(vector @ written_by(model, site, units)))
 
 
 @dataclass(frozen=True)

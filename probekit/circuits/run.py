@@ -18,9 +18,9 @@ from probekit.circuits.stages import Made
 from probekit.circuits.study import Study
 from probekit.directions.design import NEUTRAL
 from probekit.errors import unknown
+from probekit.judges import Judge
 from probekit.models import Model
 from probekit.runs import Progress
-from probekit.scorecard.stages import Judge
 
 
 def run_circuits(
@@ -88,7 +88,7 @@ def run_circuits(
     if last + 1 < len(STAGES):
         return None
     found: list[Row] = [*_described(study), *_validated(study), *modulating.modulation(study)]
-    common = {"study": "circuit", "model": model.describe()["name"], "seed": options.seed}
+    common = {"study": "circuit", "model": model.public_name, "seed": options.seed}
     runs.write_results(out / runs.RESULTS, [{**common, **row} for row in found])
     manifest = runs.manifest(
         "circuit",
@@ -119,16 +119,9 @@ def _validated(study: Study) -> list[Row]:
     names = ("draws", "replies", "seed", "bootstraps", "permutations")
     own = {name: getattr(options, name) for name in names}
     made = study.stages.run(
-        "validate", own, ("circuits", "texts"), lambda: Made(_without_nan(ablating.validate(study)))
+        "validate", own, ("circuits", "texts"), lambda: Made(ablating.validate(study))
     )
     return made.told
-
-
-def _without_nan(found: Sequence[Row]) -> list[Row]:
-    return [
-        {n: v for n, v in row.items() if not (isinstance(v, float) and np.isnan(v))}
-        for row in found
-    ]
 
 
 def _connected(study: Study) -> None:

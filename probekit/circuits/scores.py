@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from probekit.circuits.activities import POOLING, SCALED
-from probekit.circuits.components import INNER, Values, stream_kind, writing
+from probekit.circuits.components import (
+    INNER,
+    Values,
+    stream_kind,
+    written_by,
+)
 from probekit.directions import Directions, extract
 from probekit.directions.design import NEUTRAL, Design
 from probekit.directions.extraction import estimate
@@ -210,7 +215,7 @@ def _written(
     own = directions[stream_kind(model, kind)]
     units, out = model.sites.units(kind), []
     for layer in range(model.n_layers):
-        weight = writing(model, Site(kind, layer)).double().cpu().numpy()
+        weight = written_by(model, Site(kind, layer))
         along = own.vectors[:, own.layers.index(layer)].astype(np.float64) @ weight.T
         each = along * values[kind][:, layer]
         out.append(each.reshape(len(each), units, -1).sum(-1))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from probekit.errors import UserError
-from probekit.runs import STAGES, atomic_write, digest
+from probekit.runs import STAGES, atomic_write, digest, without_nan
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -86,6 +86,7 @@ class Stages:
         if found:
             self.say(f"{name} is made anew: {changed} changed")
         made = make()
+        made = Made(without_nan(made.told), made.arrays)
         header = {"stage": json.dumps({"key": key, "told": made.told}, allow_nan=False)}
         with atomic_write(path) as temporary:
             arrays = {name: np.ascontiguousarray(array) for name, array in made.arrays.items()}

@@ -36,9 +36,9 @@ from probekit.circuits.texts import (
     vignettes,
 )
 from probekit.directions.design import NEUTRAL
+from probekit.judges import Judge
 from probekit.models import Model
 from probekit.runs import Progress, digest
-from probekit.scorecard.stages import Judge
 from probekit.steering import Method, Plain, Prompted, Setting, residual_scale
 from probekit.steering.methods import produce
 from probekit.stimuli import Stimulus, StimulusSet
@@ -89,7 +89,6 @@ class Study:
             split: contexts(count, split, every_event=options.every_event)
             for split, count in (("dev", options.scenarios), ("test", options.held_out))
         }
-        self.parts = folder / runs.STAGES
         self.base = {"model": model.fingerprint}
         self.notes: list[str] = []
 
@@ -108,7 +107,7 @@ class Study:
             "seeds": list(options.seeds),
             "decoding": asdict(options.decoding),
             "chat": self.setting.chat,
-            "judge": [self.judge.name, *getattr(self.judge, "identity", ())],
+            "judge": [self.judge.name, *self.judge.identity],
         }
         made = self.stages.run("texts", own, (), lambda: Made(self._elicit()))
         return [Expression(**each) for each in made.told]
@@ -141,7 +140,7 @@ class Study:
             "prompts": prompts,
             "seed": seed,
             "decoding": asdict(self.options.decoding),
-            "judge": [self.judge.name, *getattr(self.judge, "identity", ())],
+            "judge": [self.judge.name, *self.judge.identity],
         }
 
         def write() -> list[dict[str, Any]]:
@@ -155,15 +154,12 @@ class Study:
                 seed=seed,
                 batch_size=TOGETHER,
             )
-            texts = [sample.text for sample in samples]
-            labels = np.array(self.judge.labels)
-            said = np.nan_to_num(np.asarray(self.judge.probabilities(texts)), nan=-1.0)
-            judged = np.where(said.max(1) < 0, "", labels[said.argmax(1)])
+            judged = self.judge.judge([sample.text for sample in samples])
             return [
                 asdict(
                     Expression(
                         emotion, row.id, row.scenario, row.valence, row.domain, split, seed,
-                        sample.asked, sample.text, str(label),
+                        sample.asked, sample.text, label,
                     )
                 )
                 for row, sample, label in zip(rows, samples, judged, strict=True)
@@ -276,7 +272,7 @@ class Study:
             one, other = (learn(self.model, stimuli, states, rows=side) for side in sides)
             found = ablate_heads(
                 self.model, stimuli, where, (one, other), sides, sigma=sigma,
-                each=options.head_texts, zero=options.zero, keep=self.parts,
+                each=options.head_texts, zero=options.zero, keep=self.stages.folder,
                 progress=lambda _, done, total: self.progress("heads ablated", done, total),
             )  # fmt: skip
             return Made(None, {"drops": found})
@@ -290,7 +286,7 @@ class Study:
         def make() -> Made:
             found = measure_influence(
                 self.model, self.learned.directions, prompts=self.options.injected,
-                seed=self.options.seed, keep=self.parts, progress=self.progress,
+                seed=self.options.seed, keep=self.stages.folder, progress=self.progress,
             )  # fmt: skip
             arrays = {f"responses/{name}": each for name, each in found.responses.items()}
             arrays |= {f"null/{name}": each for name, each in found.null.items()}
@@ -308,20 +304,23 @@ class Study:
 
     # Circuits
 
-    def ranking(self, scores: Scores, emotion: str, allocation: str) -> Values:
+    @cached_property
+    def relative(self) -> Scores:
+        """The scores in units of median residual norms."""
+        return self.scores.relative(self.norms)
+
+    def ranking(self, emotion: str, allocation: str) -> Values:
         """What components are ranked by: neurons by what they write, heads by exact ablation.
 
         Where heads and neurons are ranked together ("global") heads too are by what they write.
         Both are in units of median residual norms.
         """
-        scores = scores.relative(self.norms)
+        scores = self.relative
         place = scores.emotions.index(emotion)
         heads = scores.values["z"] if allocation == "global" else self.heads
         return {"z": heads[place], "mlp_post": scores.values["mlp_post"][place]}
 
-    def assemble(
-        self, emotion: str, k: int, ranking: Values, allocation: str, source: str = ""
-    ) -> Circuit:
+    def assemble(self, emotion: str, k: int, ranking: Values, allocation: str) -> Circuit:
         """A circuit from any ranking, with the study's influence."""
         way: Any = allocation
         return assemble(
@@ -332,7 +331,7 @@ class Study:
             influence=self.influence.of(emotion),
             allocation=way,
             spread=self.options.spread,
-            source=source or self.options.source,
+            source=self.options.source,
             stimuli=self.material[0].describe(),
         )
 
@@ -355,7 +354,7 @@ class Study:
 
         def make() -> Made:
             rankings = {
-                (emotion, way): self.ranking(self.scores, emotion, way)
+                (emotion, way): self.ranking(emotion, way)
                 for emotion in self.options.emotions
                 for way in ALLOCATIONS
             }

@@ -109,6 +109,14 @@ def numbered(option: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def numbers(option: str, text: str, kind: type = float) -> tuple[Any, ...]:
+    """Numbers from text such as "0.05,0.1"."""
+    try:
+        return tuple(kind(part) for part in split(text))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: give numbers, comma-separated") from error
+
+
 def say(line: str) -> None:
     err.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -15,13 +15,13 @@ from probekit.cli.application import (
     bars,
     finish,
     load,
+    numbers,
     out,
     run_folder,
     say,
     split,
 )
 from probekit.cli.scorecard import held_to_readers
-from probekit.errors import UserError
 
 STAGE_NAMES = "texts, activity, scores, heads, influence, circuits, validate, edges, modulate"
 
@@ -94,15 +94,15 @@ def circuit(
         "scenarios": scenarios,
         "every_event": every_event,
         "held_out": held_out,
-        "seeds": _numbers("--seeds", seeds, int),
+        "seeds": numbers("--seeds", seeds, int),
         "chat": chat,
         "k": k,
-        "ks": _numbers("--ks", ks, int),
+        "ks": numbers("--ks", ks, int),
         "allocation": allocation,
         "zero": zero,
         "prompts": prompts,
-        "scales": _numbers("--scales", scales, float),
-        "doses": _numbers("--doses", doses, float),
+        "scales": numbers("--scales", scales),
+        "doses": numbers("--doses", doses),
         "bootstraps": bootstraps,
         "permutations": permutations,
         "seed": seed,
@@ -129,10 +129,3 @@ def circuit(
         out.print(f"made: {', '.join(wanted)}; the page is written with the last stage")
         return
     finish(folder)
-
-
-def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
-    try:
-        return tuple(kind(part) for part in split(text))
-    except ValueError as error:
-        raise UserError(f"{option} {text}: give numbers, comma-separated") from error

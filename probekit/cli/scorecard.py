@@ -17,12 +17,13 @@ from probekit.cli.application import (
     finish,
     load,
     numbered,
+    numbers,
     run_folder,
     say,
     split,
 )
 from probekit.cli.judge import kappa_of, readings_if_any
-from probekit.errors import UserError, unknown
+from probekit.errors import unknown
 
 if TYPE_CHECKING:
     from probekit.directions import Directions
@@ -109,7 +110,7 @@ def scorecard(
     if strange := [name for name in named if name not in METHODS]:
         raise unknown("method", strange[0], METHODS)
     told: dict[str, Any] = {
-        "doses": doses_of(doses),
+        "doses": numbers("--doses", doses),
         "decoding": Decoding(max_new_tokens),
         "effects_of": split(side_effects),
         "refusals": refusals,
@@ -145,14 +146,6 @@ def scorecard(
             progress=progress,
         )
     finish(folder)
-
-
-def doses_of(text: str) -> tuple[float, ...]:
-    """Numbers from text."""
-    try:
-        return tuple(float(part) for part in split(text))
-    except ValueError as error:
-        raise UserError(f"--doses {text}: give numbers, comma-separated") from error
 
 
 def _directions(given: Path | None, model: "Model") -> "Directions":

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probekit.cli.application import bars, finish, numbered, run_folder
-from probekit.cli.scorecard import doses_of, held_to_readers
+from probekit.cli.application import bars, finish, numbered, numbers, run_folder
+from probekit.cli.scorecard import held_to_readers
 from probekit.depth import middle_third
 from probekit.errors import UserError
 
@@ -48,7 +48,7 @@ def sweep(
     for told, group in groups.items():
         methods.append(Steered(setting, f"steer {told}", model, directions, group, options))
         methods.append(Random(setting, f"random {told}", model, directions, group, options))
-    card = Scorecard((emotion,), doses_of(doses), decoding, effects_of=("none",))
+    card = Scorecard((emotion,), numbers("--doses", doses), decoding, effects_of=("none",))
     card.check()
     read, validity = held_to_readers(judge, "", None, force)
     folder = run_folder(out, f"steer/{emotion}", model.name)

@@ -245,12 +245,11 @@ class Directions:
         Raises:
             UserError: another model, or the same in another dtype.
         """
-        if model.fingerprint != self.model.fingerprint:
-            here = Identity.of(model)
-            raise UserError(
-                f"directions of {self.model} are not those of {here}: extract them on this model, "
-                "or load the one they are of, in its dtype"
-            )
+        self.model.require(
+            model,
+            "directions of {own} are not those of {here}: extract them on this model, or load the "
+            "one they are of, in its dtype",
+        )
         return self
 
     def describe(self) -> dict[str, Any]:

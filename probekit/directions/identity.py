@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from probekit.errors import UserError
 from probekit.models import Model
 
 
@@ -39,6 +40,15 @@ class Identity:
             revision=str(getattr(model.hf.config, "_commit_hash", None) or ""),
             model_type=str(model.config.model_type),
         )
+
+    def require(self, model: Model, said: str) -> None:
+        """Raise a `UserError` unless a model is this one.
+
+        Args:
+            said: the message, with places for this one, {own}, and the model, {here}.
+        """
+        if model.fingerprint != self.fingerprint:
+            raise UserError(said.format(own=self, here=Identity.of(model)))
 
     def __str__(self) -> str:
         return f"{self.name} ({self.dtype}, fingerprint {self.fingerprint[:12]})"

@@ -73,11 +73,11 @@ class Erasers:
         Raises:
             UserError: another model, or the same in another dtype.
         """
-        if model.fingerprint != self.model.fingerprint:
-            raise UserError(
-                f"erasers of {self.model} are not those of {Identity.of(model)}: fit them on this "
-                "model, or load the one they are of, in its dtype"
-            )
+        self.model.require(
+            model,
+            "erasers of {own} are not those of {here}: fit them on this model, or load the one "
+            "they are of, in its dtype",
+        )
         return self
 
     def save(self, path: str | Path) -> None:

@@ -1,5 +1,6 @@
 """The page of a run of circuits."""
 
+from probekit.circuits.texts import NEEDED
 from probekit.plots import MISSING, Estimate
 from probekit.report import circuit_drawings, circuit_figures
 from probekit.report.causal import figure_of, p_text
@@ -69,7 +70,7 @@ def page(recorded: Recorded) -> list[Section]:
             circuit_figures.sizes(run),
             "What is left of the lift over the size of the circuit. The dotted line and its band "
             "are as many random components of every sublayer, their interval over scenarios.",
-            "Missing: no emotion has two accepted replies to held-out scenarios, so expression "
+            f"Missing: no emotion has {NEEDED} accepted replies that are held out, so expression "
             "has no lift that an ablation could lower.",
         ),
         drawing(

@@ -1,5 +1,6 @@
 """What a run of circuits found, in sentences: expression, what is read, language."""
 
+from probekit.circuits.texts import NEEDED
 from probekit.report.causal import figure_of
 from probekit.report.circuit_modulation import modulated
 from probekit.report.circuit_rows import (
@@ -87,7 +88,7 @@ def needed(run: Circuits) -> list[Html]:
     absent = [name for name in run.emotions if not run.lift(name)]
     if absent:
         head = tag("strong", f"Expression of {listed(absent)}")
-        text = ": missing. Fewer than two accepted replies to held-out scenarios, so no lift."
+        text = f": missing. Fewer than {NEEDED} accepted replies are held out, so no lift."
         items.append(tag("li", tag("p", head, text)))
     return items
 
