@@ -13,6 +13,7 @@ from probekit import load_model
 from probekit.bundled import DEFAULT
 from probekit.circuits import Circuit, Circuits, Graph, Study, run_circuits
 from probekit.circuits.influence import Influence
+from probekit.circuits.options import STAGES
 from probekit.circuits.texts import (
     EVENTS,
     NEEDED,
@@ -24,7 +25,7 @@ from probekit.circuits.texts import (
 )
 from probekit.cli import run
 from probekit.errors import UserError
-from probekit.judges import LexiconJudge
+from probekit.judges import Judge, LexiconJudge
 from probekit.runs import COLUMNS
 from probekit.steering import Decoding, Setting
 
@@ -92,7 +93,35 @@ def test_a_study_writes_every_figure_beside_its_control(ran):
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"]
     assert any("no effect on expression of" in note for note in manifest["notes"])
-    assert any("GB" in line for line in said), "the memory plan"
+    assert any("weights" in line and "MB" in line for line in said), "the memory plan"
+
+
+class Reader(Judge):
+    """Takes half of all texts for either emotion: the default model hardly expresses any."""
+
+    name = "reader"
+    identity = ("reader",)
+
+    def read(self, texts):
+        found = np.full((len(texts), len(self.labels)), 0.01)
+        for row, text in enumerate(texts):
+            found[row, self.labels.index(EMOTIONS[len(text) % 2])] = 1.0
+        return found / found.sum(1, keepdims=True)
+
+
+@pytest.mark.slow
+def test_a_study_of_what_the_model_writes_gets_as_far_as_its_graphs(ran, tmp_path):
+    """Its scores are of expressions, its graphs and its cosines of vignettes too."""
+    _, model, _ = ran
+    options = replace(SMALL, source="expressing", scenarios=14, edges=2)
+    stages = STAGES[: STAGES.index("edges") + 1]
+    found = run_circuits(model, tmp_path, options, judge=Reader(), stages=stages)
+    assert found is None, "a stage is left to make"
+    kept = {path.stem for path in (tmp_path / "stages").glob("*.safetensors")}
+    assert kept >= {*stages, "vignettes"}
+    circuit = Circuit.load(tmp_path / "circuits" / "grief-influence-35.json", model)
+    assert circuit.source == "expressing"
+    assert all(node.texts for node in Graph.load(tmp_path / "graphs" / "grief.json").nodes)
 
 
 @pytest.mark.slow

@@ -33,7 +33,6 @@ from probekit.circuits.edges import Material, path_effects
 from probekit.circuits.heads import ablate_heads
 from probekit.circuits.modulation import Ablated
 from probekit.circuits.scores import halves
-from probekit.circuits.stages import Made, Stages
 from probekit.directions.identity import Identity
 from probekit.errors import UserError
 from probekit.hooks import reading
@@ -41,6 +40,7 @@ from probekit.prompts import Encoded
 from probekit.readouts import LabelLogOdds
 from probekit.scorecard.likelihood import continuation_nats
 from probekit.sites import Site
+from probekit.stages import Made, Stages
 from probekit.steering import Decoding, Setting, edits_of, generate
 from probekit.stimuli import Stimulus, StimulusSet
 from probekit.sweep import sweep

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from probekit.circuits.activities import BATCH_TOKENS, kinds_of
 from probekit.circuits.options import Circuits
 from probekit.models import Model
+from probekit.shown import sized
 from probekit.sites import Site
 
 
@@ -22,11 +23,7 @@ def memory_plan(model: Model, options: Circuits) -> Iterator[str]:
     width = sum(model.sites.width(Site(kind, 0)) for kind in kinds_of(model))
     activations = texts * model.n_layers * width * 4
     one = BATCH_TOKENS * width * 4
-    yield f"{model.name}: weights {_gb(weights)} on {model.device.type}"
+    yield f"{model.name}: weights {sized(weights)} on {model.device.type}"
     yield f"{written} texts of {options.decoding.max_new_tokens} tokens to write"
-    yield f"activations of {texts} texts: {_gb(activations)} in memory, as much on disk"
-    yield f"a pass over {BATCH_TOKENS} tokens holds {_gb(one)} for every layer that is read"
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.2f} GB"
+    yield f"activations of {texts} texts: {sized(activations)} in memory, as much on disk"
+    yield f"a pass over {BATCH_TOKENS} tokens holds {sized(one)} for every layer that is read"

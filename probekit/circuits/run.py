@@ -14,13 +14,13 @@ from probekit.circuits.components import INNER, Values
 from probekit.circuits.edges import Material, connect
 from probekit.circuits.options import STAGES, Circuits
 from probekit.circuits.plan import memory_plan
-from probekit.circuits.stages import Made
 from probekit.circuits.study import Study
 from probekit.directions.design import NEUTRAL
 from probekit.errors import unknown
 from probekit.judges import Judge
 from probekit.models import Model
 from probekit.runs import Progress
+from probekit.stages import Made
 
 
 def run_circuits(
@@ -73,7 +73,7 @@ def run_circuits(
         say(line)
     makers = {
         "texts": lambda: study.expressions,
-        "activity": lambda: study.material,
+        "activity": lambda: (study.material, study.vignettes),
         "scores": lambda: study.scores,
         "heads": lambda: study.heads,
         "influence": lambda: study.influence,

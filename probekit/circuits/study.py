@@ -25,7 +25,6 @@ from probekit.circuits.influence import Influence, measure_influence
 from probekit.circuits.measures import Lift
 from probekit.circuits.options import STAGES, Circuits
 from probekit.circuits.scores import Learned, Scores, halves, learn, score
-from probekit.circuits.stages import Made, Stages
 from probekit.circuits.texts import (
     NEEDED,
     Expression,
@@ -39,6 +38,7 @@ from probekit.directions.design import NEUTRAL
 from probekit.judges import Judge
 from probekit.models import Model
 from probekit.runs import Progress, digest
+from probekit.stages import Made, Stages
 from probekit.steering import Method, Plain, Prompted, Setting, residual_scale
 from probekit.steering.methods import produce
 from probekit.stimuli import Stimulus, StimulusSet
@@ -80,7 +80,9 @@ class Study:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model, self.judge, self.options, self.folder = model, judge, options, folder
-        self.stages, self.progress = Stages(folder, stages, say), progress
+        # What the model does at the vignettes is a file of its own beside that at its expressions.
+        wanted = (*stages, "vignettes") if "activity" in stages else stages
+        self.stages, self.progress = Stages(folder, wanted, say), progress
         self.setting = Setting.of(model, options.chat)
         self.setting = replace(self.setting, brief=BRIEF)
         check_budget(model, options.k)
