@@ -93,7 +93,7 @@ class Subject:
         self.model, self.stimuli, self.sizes, self.progress = model, stimuli, sizes, progress
         self.kinds = sorted({"resid_post", *kinds})
         self._loaded: dict[tuple[str, str], Activations] = {}
-        self.arm, self.scenario = stimuli.column("arm"), _groups(stimuli)
+        self.arm, self.scenario = stimuli.column("arm"), stimuli.groups
         emotions = stimuli.column("emotion")
         self.labels = tuple(sorted(set(emotions) - {NEUTRAL, ""}))
         if len(self.labels) < 2:
@@ -348,15 +348,6 @@ def _estimated(draws: Floats, clusters: Sequence[str]) -> Row:
     """Value, interval, n and clusters of bootstrap draws."""
     size = {"n": len(clusters), "clusters": len(set(clusters))}
     return {**stats.Estimate.of(draws).cells, **size}
-
-
-def _groups(stimuli: StimulusSet) -> NDArray[np.str_]:
-    """What a bootstrap draws: a row's scenario, else its pair, else the row."""
-    out = np.array(stimuli.ids, dtype=np.str_)
-    for name in ("pair", "scenario"):
-        if stimuli.has(name):
-            out = np.where(stimuli.column(name) != "", stimuli.column(name), out)
-    return out
 
 
 def _place(labels: Sequence[str], name: str) -> int:

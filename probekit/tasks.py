@@ -27,8 +27,9 @@ EMOTIONAL_ARMS = ("keyword_free", "keyword_rich")
 NEUTRAL = "neutral"
 ALARM = "complex_neutral"
 """The set, and the target, of vivid texts with nothing at stake: reception's false alarms."""
-EXPRESSED = "expressions"
-"""The set that trains judges of generated text: its words may tell, so nothing is claimed on it."""
+ASIDE = (ALARM, "expressions", "utterances")
+"""Sets that are probed only where they are named: false alarms are a part of every other set's
+reception, expressions train judges, and utterances are the turns of the study of retention."""
 SOFT = "soft_labels"
 FEWEST_FOLDS = 3
 """Two leave no rows to choose C and the layer on."""
@@ -199,9 +200,7 @@ class _Table:
         self.held_out = self.alarm | (test & (hold_out and not test.all()))
         self.arm, self.emotion, self.valence_ = column["arm"], column["emotion"], column["valence"]
         self.domain, self.pair, self.quad = column["domain"], column["pair"], column["quad"]
-        own = np.where(column["pair"] != "", column["pair"], column["id"])
-        own = np.where(column["quad"] != "", column["quad"], own)
-        self.group = np.where(column["scenario"] != "", column["scenario"], own)
+        self.group = stimuli.groups
 
     def _task(self, name: str, source: str, keep: NDArray[np.bool_], **parts: object) -> Task:
         rows = np.flatnonzero(keep)

@@ -34,8 +34,10 @@ SETS = (
     "minimal_pairs",
     "perspective",
     "scenarios",
+    "utterances",
     "vignettes",
 )
+BASIC = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
 EIGHT = ["rage", "grief", "terror", "ecstasy", "loathing", "amazement", "admiration", "vigilance"]
 QUICK = Design(permutations=0, bootstraps=50)
 
@@ -79,7 +81,7 @@ def test_these_are_all():
 @pytest.mark.parametrize("name", SETS)
 def test_datasheet_head(name):
     stimuli, head = load(name), sheet(name)
-    version = "0.3.0" if name == "expressions" else "0.2.0"
+    version = "0.3.0" if name in ("expressions", "utterances") else "0.2.0"
     assert (head["name"], head["version"]) == (name, version)
     assert head["licence"] == "CC-BY-4.0"
     assert head["rows"] == len(stimuli)
@@ -136,7 +138,8 @@ def test_typography(name):
     marks = r'["“”‘’]|\s[,.;:!]' if loud else r'[!"“”‘’]|\s[,.;:]'
     for row in load(name).rows:
         assert row.text == " ".join(row.text.split()), row.id
-        assert row.text.endswith(endings), row.id
+        # Posts end as posts do.
+        assert name == "utterances" or row.text.endswith(endings), row.id
         assert not re.search(marks, row.text), row.id
 
 
@@ -295,6 +298,34 @@ def test_expressions_do_not_repeat_one_another_or_other_sets():
     assert not [pair for pair, count in shared.items() if count > 2]
     openings = Counter(" ".join(words(r.text)[:3]) for r in load("expressions").rows)
     assert max(openings.values()) <= 4
+
+
+def test_utterances():
+    scenarios = list(groups("utterances", "scenario"))
+    assert len(scenarios) == 60
+    domains = sheet("utterances")["domains"]
+    places = Counter((rows[0].domain, rows[0].split) for rows in scenarios)
+    assert places == {(domain, part): 3 for domain in domains for part in ("dev", "test")}
+    divisions = Counter()
+    for rows in scenarios:
+        assert sorted(row.emotion for row in rows) == sorted([*BASIC, "neutral"]), rows[0].scenario
+        assert all((row.arm == "neutral") == (row.emotion == "neutral") for row in rows)
+        rich = sorted(row.emotion for row in rows if row.arm == "keyword_rich")
+        divisions[tuple(rich)] += 1
+        for column in ("topic", "voice", "writer"):
+            assert len({row.extra[column] for row in rows}) == 1
+    assert divisions == dict.fromkeys(combinations(BASIC, 3), 3)
+    topics = {rows[0].extra["topic"] for rows in scenarios}
+    assert len(topics) == 60
+    listed = lexicon()
+    for row in load("utterances").rows:
+        said = words(row.text)
+        assert 10 <= len(said) <= 48, row.id
+        if row.arm == "keyword_rich":
+            assert set(said) & set(listed), row.id
+    # The place of a post in its scenario says nothing of its emotion.
+    places = Counter((row.id[-2:], row.emotion) for row in load("utterances").rows)
+    assert max(places.values()) <= 18
 
 
 # Readers

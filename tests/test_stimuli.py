@@ -424,6 +424,7 @@ def test_triplets():
     check_triplets(small().rows)
     refused(lambda: check_triplets(rows[1:]), "scenario 's'", "0 keyword_free", "1 neutral")
     refused(lambda: check_triplets([*rows, rows[0]]), "scenario 's'", "2 keyword_free")
+    check_triplets([*rows, rows[0], rows[3]])  # One arm more often than the others, everywhere.
     stray = Stimulus("stray", "x", arm="neutral")
     refused(lambda: check_triplets([*rows, stray]), "'stray'", "no scenario")
 
@@ -453,6 +454,7 @@ def test_a_name_is_found_from_anywhere(tmp_path, monkeypatch):
         "minimal_pairs",
         "perspective",
         "scenarios",
+        "utterances",
         "vignettes",
     ]
     assert StimulusSet.load("crossed").name == "crossed"

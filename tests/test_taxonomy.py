@@ -9,7 +9,7 @@ from test_stimuli import jsonl, refused, write
 from probekit.errors import UserError
 from probekit.runs import read_json
 from probekit.stimuli import TAXONOMIES, StimulusSet, Taxonomy, affect_norms, home
-from probekit.stimuli.readings import CHOICES
+from probekit.stimuli.readings import CHOICES, offered
 
 MAPS: dict[str, dict[str, str]] = read_json(home() / "taxonomies" / "maps.json")["maps"]
 ROWS = [
@@ -63,8 +63,11 @@ def test_what_was_published():
 
 
 def test_readers_choose_from_the_labels_of_the_shipped_sets():
-    labels = [label for label in Taxonomy.load("probekit").labels if label != "neutral"]
-    assert list(CHOICES) == [*labels, "nothing_much", "other"]
+    own = {name: set(Taxonomy.load(name).labels) - {"neutral"} for name in ("probekit", "ekman")}
+    assert set(CHOICES) == {*own["probekit"], *own["ekman"], "nothing_much", "other"}
+    # Of rage and anger a reader is offered one.
+    assert set(offered(["grief", "neutral"])) == own["probekit"] | {"nothing_much", "other"}
+    assert set(offered(["anger", "neutral"])) == own["ekman"] | {"nothing_much", "other"}
 
 
 @pytest.mark.parametrize("name", MAPS)

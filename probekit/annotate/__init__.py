@@ -14,7 +14,7 @@ from typing import Any
 from probekit.errors import UserError
 from probekit.runs import atomic_write
 from probekit.stimuli import StimulusSet
-from probekit.stimuli.readings import CHOICES, COLUMNS, text_hash
+from probekit.stimuli.readings import COLUMNS, offered, text_hash
 
 SEED = 0
 """Of the deal and the order: the same for all readers of a list, so that lists never overlap."""
@@ -43,7 +43,7 @@ def write_page(stimuli: StimulusSet, path: Path, *, which: int = 1, split: str =
         "set": stimuli.name,
         "list": which,
         "key": f"{stimuli.name}-{stimuli.sha256[:12]}-{which}{split}",
-        "choices": CHOICES,
+        "choices": offered(stimuli.column("emotion")),
         "columns": COLUMNS,
         "items": lists[which - 1],
     }

@@ -8,6 +8,7 @@ import sys
 from typer._click.exceptions import ClickException
 
 from probekit.cli import (  # noqa: F401 - registers the commands
+    capture,
     causal,
     circuit,
     directions,
@@ -16,6 +17,7 @@ from probekit.cli import (  # noqa: F401 - registers the commands
     judge,
     probing,
     read,
+    retain,
     scorecard,
     steer,
     stimuli,

@@ -100,10 +100,9 @@ def probe(
     from probekit.probing import Options, run_probing
     from probekit.prompts import Template
     from probekit.stimuli import StimulusSet, shipped
-    from probekit.tasks import ALARM, EXPRESSED
+    from probekit.tasks import ASIDE
 
-    # What probes false alarms is no question of its own, and what trains judges is none for probes.
-    asked = [name for name in shipped() if name not in (ALARM, EXPRESSED)]
+    asked = [name for name in shipped() if name not in ASIDE]
     sets = [StimulusSet.load(name) for name in stimuli or asked]
     options = Options(
         sites=split(sites),
@@ -123,38 +122,3 @@ def probe(
             loaded, sets, folder, options, command=shlex.join(sys.argv[1:]), progress=progress
         )
     finish(folder)
-
-
-@app.command()
-def capture(
-    model: ModelName,
-    texts: Annotated[
-        str, typer.Argument(help="CSV, JSONL, Parquet or a `datasets` folder with a text column.")
-    ],
-    store: Annotated[Path, typer.Option("--out", help="The store's folder.")],
-    sites: Sites = "resid_post",
-    pooling: Pooling = "last,mean",
-    template: TemplateName = "none",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    truncate: Truncate = False,
-) -> None:
-    """Stream pooled activations of texts into a store; interrupted, it goes on."""
-    from probekit.activations import capture as capture_texts
-    from probekit.prompts import Template
-    from probekit.stimuli import stream_texts
-
-    pairs, prompt = stream_texts(texts), Template.load(template)
-    loaded = load(model, device, dtype)
-    with bars() as progress:
-        made = capture_texts(
-            loaded,
-            pairs,
-            split(sites),
-            split(pooling),
-            store=store,
-            template=prompt,
-            truncate=truncate,
-            advance=runs.counting(progress, "reading"),
-        )
-    out.print(f"{len(made)} items in {store}", soft_wrap=True)

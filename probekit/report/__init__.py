@@ -4,7 +4,7 @@
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
    `directions` (with `learned`), `erase` (with `erasing`),
    `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`), `circuit` (with
-   `circuit_rows`).
+   `circuit_rows`), `retain` (with `retain_rows`). `lines` are look-ups that several share.
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 4. `opened` is a finished run as an object, for a notebook.
@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probekit.errors import unknown
-from probekit.report import ablate, circuit, directions, erase, geometry, patch, probe, scorecard
+from probekit.report import (
+    ablate,
+    circuit,
+    directions,
+    erase,
+    geometry,
+    patch,
+    probe,
+    retain,
+    scorecard,
+)
 from probekit.report.frame import Frame, page
 from probekit.report.markup import joined, tag
 from probekit.report.parts import Section, Table, facts
@@ -100,6 +110,12 @@ STUDIES = {
         "which heads and neurons carry an emotion, and what they are needed for",
         circuit.page,
         circuit.short_table,
+    ),
+    "retain": Study(
+        "retention",
+        "how long an emotional turn can be read, and what is left without it",
+        retain.page,
+        retain.short_table,
     ),
 }
 """How each study is shown."""

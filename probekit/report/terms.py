@@ -526,3 +526,41 @@ CIRCUIT = (
         "mean and the middle 95 % of their draws.",
     ),
 )
+RETENTION = (
+    (
+        "Turn",
+        "a neutral text and, after it, the text that is studied, as what a user says. What follows "
+        "is forced: a neutral text, the same for every turn.",
+    ),
+    (
+        "Offset",
+        "tokens after the turn: 0 is the prompt’s last token, 1 the first of the neutral text.",
+    ),
+    (
+        "AUROC",
+        "chance that the probe gives a text of an emotion more of it than another text, at the "
+        "same offset of the same neutral text; of several classes or offsets, the mean.",
+    ),
+    (
+        "Words alone",
+        "what the best text baseline, chosen on the development scenarios, tells of the turn’s own "
+        "words. It does not know of offsets.",
+    ),
+    ("Above text", "the probe less words alone, on the same draws of scenarios."),
+    (
+        "Removed",
+        "keys and values taken out of the past after an offset, positions kept: of the turn’s "
+        "text; of the header after it; of both; of as many tokens of the neutral text before it; "
+        "of as many tokens at random, the first never.",
+    ),
+    (
+        "Share kept",
+        "AUROC above one half that is left, as a share of that with nothing removed; missing where "
+        "there is hardly any.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios; p against chance by permutation, of "
+        "differences by bootstrap; q is p after Benjamini–Hochberg over all tests of the study.",
+    ),
+)

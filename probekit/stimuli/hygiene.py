@@ -61,7 +61,7 @@ def check_languages(rows: Iterable[Stimulus]) -> None:
     rows = [row for row in rows if not any(column in row.extra for column in LANGUAGE_COLUMNS)]
     spoken: dict[str, list[str]] = {}
     for row in rows:
-        language, probability = _identifier().classify(row.text)
+        language, probability = language_of(row.text)
         if probability >= SURE:
             spoken.setdefault(language, []).append(row.id)
     if len(spoken) < 2:
@@ -76,6 +76,12 @@ def check_languages(rows: Iterable[Stimulus]) -> None:
                 f"{len(spoken[other])} like {other!r} (this one first): add a column 'language', "
                 "or leave one language out",
             )
+
+
+def language_of(text: str) -> tuple[str, float]:
+    """The likeliest language of a text (ISO 639-1), and its probability."""
+    language, probability = _identifier().classify(text)
+    return str(language), float(probability)
 
 
 @cache

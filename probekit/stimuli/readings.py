@@ -32,8 +32,11 @@ INTENSE = (
     "vigilance",
 )
 """The intense ring of Plutchik's wheel: the emotions that the sets and the judges share."""
-CHOICES = (*INTENSE, "relief", "amusement", "gratitude", NOTHING, "other")
-"""What a reader chooses from: the labels of the shipped sets, nothing much, something else."""
+BASIC = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+"""Ekman's six."""
+BESIDE = (NOTHING, "other")
+CHOICES = (*INTENSE, "relief", "amusement", "gratitude", *BASIC, *BESIDE)
+"""What readers choose from: the labels of the shipped sets, nothing much, something else."""
 COLUMNS = (
     "id",
     "text_sha256",
@@ -55,6 +58,12 @@ READ_COLUMNS = tuple(
     for name in ("read_emotion", "readers", "read_valence", "read_arousal")
 )
 """Columns that `summarise` adds to rows."""
+
+
+def offered(emotions: Iterable[str]) -> tuple[str, ...]:
+    """The choices for a reader of texts with these emotions: of one family, never of both."""
+    basic = bool(set(emotions) & set(BASIC))
+    return tuple(c for c in CHOICES if c in BESIDE or (c in BASIC) == basic)
 
 
 def text_hash(text: str) -> str:

@@ -56,15 +56,21 @@ def stream_texts(name_or_path: str | Path) -> Iterator[tuple[str, str]]:
 
 
 def identified(
-    path: Path, rows: Iterator[tuple[int, dict[str, Any]]]
+    path: Path, rows: Iterator[tuple[int, dict[str, Any]]], *, unique: bool = True
 ) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """(place, id, text, row) of every row, the text there and the id unique."""
+    """(place, id, text, row) of every row, the text there and the id unique.
+
+    Args:
+        unique: ids are remembered, and one that came before is refused; False holds one row.
+    """
     seen: dict[str, int] = {}
+    first_named = False
     for count, (number, row) in enumerate(rows, start=1):
         where = f"{path}, {unit(path)} {number}"
         text, given = _text(where, row), row.get("id")
         named = given is not None and given != ""
-        if count > 1 and named != bool(seen):
+        first_named = named if count == 1 else first_named
+        if named != first_named:
             raise UserError(
                 f"{where}: {'an' if named else 'no'} id, unlike the rows before: "
                 "give every row an id, or none"
@@ -75,7 +81,7 @@ def identified(
                 f"{where}: the id {identity!r} stands already in {unit(path)} {seen[identity]}: "
                 "give each row its own"
             )
-        if named:
+        if named and unique:
             seen[identity] = number
         yield where, identity, text, row
 

@@ -196,6 +196,15 @@ class StimulusSet:
         return StimulusSet(self.name, tuple(rows))
 
     @property
+    def groups(self) -> NDArray[np.str_]:
+        """`[row]`, what folds must not part: the scenario, else the quad, the pair, the row."""
+        found = np.array(self.ids, dtype=np.str_)
+        for name in ("pair", "quad", "scenario"):
+            column = self.column(name) if self.has(name) else found
+            found = np.where(column != "", column, found)
+        return found
+
+    @property
     def splits(self) -> list[str]:
         """The parts that the set is divided into for good, such as dev and test; often none."""
         return sorted({row.split for row in self.rows} - {""})

@@ -78,12 +78,13 @@ def check_quads(rows: Iterable[Stimulus]) -> None:
 
 
 def check_triplets(rows: Iterable[Stimulus]) -> None:
-    """Check that each `scenario` has every arm of its set, all equally often.
+    """Check that each `scenario` has every arm of its set, in one proportion throughout.
 
     A file may hold several sets (column `set`), each with arms of its own.
 
     Raises:
-        UserError: an arm is missing or counted unevenly, or some rows with an arm lack a scenario.
+        UserError: an arm is missing or is rarer or more frequent than in most scenarios, or some
+            rows with an arm lack a scenario.
     """
     with_arm = [row for row in rows if row.arm]
     for name in dict.fromkeys(row.set for row in with_arm):
@@ -93,13 +94,17 @@ def check_triplets(rows: Iterable[Stimulus]) -> None:
 def _check_arms(rows: list[Stimulus]) -> None:
     arms = sorted({row.arm for row in rows})
     scenarios = _groups(rows, "scenario")
-    for scenario, members in scenarios:
-        count = Counter(row.arm for row in members)
-        if len({count[arm] for arm in arms}) != 1:
+    counts = [Counter(row.arm for row in members) for _, members in scenarios]
+    shares = [tuple(count[arm] / count.total() for arm in arms) for count in counts]
+    times = Counter(shares)
+    usual = max(shares, key=lambda share: (times[share], -max(share)), default=())
+    for (scenario, members), count, share in zip(scenarios, counts, shares, strict=True):
+        if share != usual or not all(share):
             held = ", ".join(f"{count[arm]} {arm}" for arm in arms)
             raise Misfit(
                 members[0].id,
-                f"scenario {scenario!r} has {held}: give each scenario every arm, equally often",
+                f"scenario {scenario!r} has {held}: give each scenario every arm, in the same "
+                "proportion",
             )
     if scenarios and (lost := [row for row in rows if not row.scenario]):
         raise Misfit(

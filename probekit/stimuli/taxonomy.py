@@ -70,6 +70,15 @@ class Taxonomy:
             UserError: the label is not in this taxonomy, or there is no map, or the map has
                 nothing for it.
         """
+        found = self.nearest(other, label)
+        if found is None:
+            raise UserError(
+                f"the map {self.name}->{other} has nothing for {label!r}: leave such rows out"
+            )
+        return found
+
+    def nearest(self, other: str, label: str) -> str | None:
+        """The same, and None where the map has nothing for the label."""
         label, maps = self.check(label), _maps()
         Taxonomy.load(other)
         if other == self.name:
@@ -77,9 +86,7 @@ class Taxonomy:
         if (key := f"{self.name}->{other}") not in maps:
             there = ", ".join(maps)
             raise UserError(f"no map {key}: there are {there}")
-        if label not in maps[key]:
-            raise UserError(f"the map {key} has nothing for {label!r}: leave such rows out")
-        return maps[key][label]
+        return maps[key].get(label)
 
     def back(self, other: str, label: str) -> tuple[str, ...]:
         """Labels of this taxonomy whose nearest label in another one is `label`; often none."""

@@ -87,8 +87,8 @@ class Packed:
     offsets: Ints
     prefix: int
 
-    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """What each column sees, added to the scores: `[row, 1, column, prefix + column]`.
+    def seen(self, window: int | None) -> Tensor:
+        """What each column sees, `[row, column, prefix + column]`.
 
         Args:
             window: a sliding window sees this many tokens, itself counted; None: all before.
@@ -108,8 +108,7 @@ class Packed:
         padding = (member < 0)[..., None]
         past &= ~padding
         own = torch.where(padding, torch.eye(own.shape[-1], dtype=torch.bool), own)
-        seen = torch.cat([past, own], -1)[:, None]
-        return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+        return torch.cat([past, own], -1)
 
 
 def pack(members: Sequence[Member], tails: Tails) -> Packed:

@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from probekit.edits import Edit, Where
 from probekit.hooks import Change, reading, stopping_after, writing
+from probekit.masks import masks
 from probekit.models import Model
 from probekit.prompts import Encoded
 from probekit.sites import Site
@@ -135,7 +136,7 @@ class Trunk:
         cache = _Fork(self.keys, self.values, torch.tensor(packed.items), packed.prefix)
         return self.model.hf.base_model(
             input_ids=torch.tensor(ids, device=device),
-            attention_mask=_masks(self.model, packed),
+            attention_mask=masks(self.model, packed.seen),
             position_ids=torch.tensor(packed.position, device=device),
             past_key_values=cache,
             use_cache=True,
@@ -218,22 +219,6 @@ class _Fork(DynamicCache):
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
         """Number of stored tokens."""
         return self._width
-
-
-def _masks(model: Model, packed: Packed) -> Tensor | dict[str, Tensor]:
-    """The mask of packed members; one for each kind of attention where a model mixes them."""
-    config, device = model.config, model.device
-    kinds = set(getattr(config, "layer_types", None) or [])
-    window = getattr(config, "sliding_window", None)
-    if kinds:
-        masks = {
-            kind: packed.mask(window if kind == "sliding_attention" else None, model.dtype)
-            for kind in sorted(kinds)
-        }
-        if len(masks) > 1:
-            return {kind: mask.to(device) for kind, mask in masks.items()}
-        return next(iter(masks.values())).to(device)
-    return packed.mask(window, model.dtype).to(device)
 
 
 @contextmanager
