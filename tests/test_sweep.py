@@ -40,6 +40,7 @@ from probekit.models import Model, from_parts, load_model
 from probekit.readouts import LabelLogits, NextTokenKL, Projection
 from probekit.sites import Site
 from probekit.sweep import naive, sweep, trunk
+from probekit.sweep.packing import Packed
 from probekit.sweep.panel import Panel
 from probekit.sweep.trunk import Trunk
 
@@ -958,14 +959,14 @@ def test_prompts_in_groups_of_one_are_run_whole_too(monkeypatch, window):
 
 
 def test_a_later_group_that_cannot_share_is_run_whole(monkeypatch):
-    model, own = build("llama"), trunk._masks
+    model, own = build("llama"), Packed.seen
 
-    def for_short_prompts(model, packed):
+    def for_short_prompts(packed, window):
         if packed.prefix > 20:
             raise ValueError("too long")
-        return own(model, packed)
+        return own(packed, window)
 
-    monkeypatch.setattr(trunk, "_masks", for_short_prompts)
+    monkeypatch.setattr(Packed, "seen", for_short_prompts)
     monkeypatch.setattr(engine, "GROUP_BYTES", 1)
     prompts = model.encode(TEXTS)
     assert len(prompts[0]) < 20 < len(prompts[2])
@@ -998,25 +999,25 @@ def test_members_side_by_side_are_checked_where_one_alone_would_pass():
 
 @pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1]], ids=["several", "one"])
 def test_a_mask_that_ignores_where_members_start_is_caught(monkeypatch, texts):
-    model, own = build("llama"), trunk._masks
+    model, own = build("llama"), Packed.seen
 
-    def careless(model, packed):
+    def careless(packed, window):
         late = [replace(member, start=packed.prefix) for member in packed.members]
-        return own(model, replace(packed, members=tuple(late)))
+        return own(replace(packed, members=tuple(late)), window)
 
-    monkeypatch.setattr(trunk, "_masks", careless)
+    monkeypatch.setattr(Packed, "seen", careless)
     edits = [Edit("z.1.2", positions, Zero()) for positions in (-1, -2, (0, -1))]
     assert_falls_back(model, model.encode(texts), edits, "an unchanged prompt differs by")
 
 
 def test_a_mask_that_shows_members_their_neighbours_is_caught(monkeypatch):
-    model, own = build("llama"), trunk._masks
+    model, own = build("llama"), Packed.seen
 
-    def careless(model, packed):
+    def careless(packed, window):
         as_one = replace(packed, members=packed.members[:1], member=np.minimum(packed.member, 0))
-        return own(model, as_one)
+        return own(as_one, window)
 
-    monkeypatch.setattr(trunk, "_masks", careless)
+    monkeypatch.setattr(Packed, "seen", careless)
     edits = [Edit("z.1.2", -1, Scale(factor)) for factor in (0.0, 2.0, -1.0)]
     assert_falls_back(model, model.encode(TEXTS[:1]), edits, "an unchanged prompt differs by")
 
@@ -1046,7 +1047,7 @@ def test_an_error_of_the_architecture_becomes_a_note(monkeypatch, error):
     def refused(*_):
         raise error
 
-    monkeypatch.setattr(trunk, "_masks", refused)
+    monkeypatch.setattr(trunk, "masks", refused)
     assert_falls_back(model, model.encode(TEXTS), mixed(model), type(error).__name__)
 
 
@@ -1057,7 +1058,7 @@ def test_want_of_memory_and_bad_input_are_no_reason_to_run_whole(monkeypatch, er
     def refused(*_):
         raise error
 
-    monkeypatch.setattr(trunk, "_masks", refused)
+    monkeypatch.setattr(trunk, "masks", refused)
     with pytest.raises(type(error), match="no "):
         sweep(model, model.encode(TEXTS), mixed(model), labels_of(model))
     assert hooks_on(model) == 0
