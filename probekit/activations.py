@@ -236,7 +236,7 @@ class _Job:
         self.side: PaddingSide = side
         self.model, self.sites, self.poolings = model, sites, poolings
         self.template, self.truncate = template, truncate
-        self.batch_tokens = batch_tokens or (16384 if model.device.type == "cuda" else 2048)
+        self.batch_tokens = batch_tokens or model.pass_tokens
         self.deepest = max(site.layer for site in sites)
 
     def key(self) -> dict[str, object]:

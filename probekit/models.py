@@ -102,6 +102,11 @@ class Model:
         return int(self.config.max_position_embeddings)
 
     @property
+    def pass_tokens(self) -> int:
+        """Tokens of one forward pass, where nothing else is said."""
+        return 16384 if self.device.type == "cuda" else 2048
+
+    @property
     def n_heads(self) -> int:
         """Heads of attention in a block."""
         return int(self.config.num_attention_heads)

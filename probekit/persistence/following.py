@@ -110,18 +110,23 @@ def follow(
 
 def batch_budget(model: Model) -> int:
     """Tokens of which keys and values are held together, where nothing else is said."""
-    return 65536 if model.device.type == "cuda" else 8192
+    return 4 * model.pass_tokens
+
+
+def check_context(model: Model, prompts: Sequence[Encoded], tokens: int) -> None:
+    """Raise a `UserError` that names a prompt after which the context holds no so many tokens."""
+    for prompt in prompts:
+        if len(prompt) + tokens > model.n_ctx:
+            raise UserError(
+                f"prompt {prompt.id!r} has {len(prompt)} tokens and the continuation {tokens}: the "
+                f"context holds {model.n_ctx}; shorten one of them"
+            )
 
 
 def _check(
     model: Model, prompts: Sequence[Encoded], continuation: Sequence[int], cuts: Sequence[Cut]
 ) -> None:
-    for prompt in prompts:
-        if len(prompt) + len(continuation) > model.n_ctx:
-            raise UserError(
-                f"prompt {prompt.id!r} has {len(prompt)} tokens and the continuation "
-                f"{len(continuation)}: the context holds {model.n_ctx}; shorten one of them"
-            )
+    check_context(model, prompts, len(continuation))
     for cut in cuts:
         if not 0 <= cut.at < len(continuation):
             raise UserError(

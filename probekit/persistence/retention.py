@@ -10,7 +10,6 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from probekit.crossval import CS, cross_validate
 from probekit.errors import UserError
 from probekit.folds import grouped_folds
 from probekit.models import Model
-from probekit.persistence.following import Cut, follow
+from probekit.persistence.following import Cut, check_context, follow
 from probekit.persistence.options import Retention
 from probekit.persistence.passages import WHOLE, Pooled, Projected, windows
 from probekit.persistence.passages import Floats as Said
@@ -88,20 +87,16 @@ class Study:
         self.turns: list[Turn] = turns(model, stimuli, chat=self.chat)
         count = options.learned + options.tested
         self.continuations = continuations(model, count, options.tokens, options.seed)
-        for turn in self.turns:
-            if len(turn.prompt) + options.tokens > model.n_ctx:
-                raise UserError(
-                    f"prompt {turn.prompt.id!r} has {len(turn.prompt)} tokens and the continuation "
-                    f"{options.tokens}: the context holds {model.n_ctx}; give fewer --tokens"
-                )
+        check_context(model, [turn.prompt for turn in self.turns], options.tokens)
         kept = [f"states {n}" for n in range(options.learned)]
         kept += [_passage(n, at) for n in range(options.tested) for at in (None, *options.cuts)]
         self.stages = Stages(folder, ("words", *kept, "probe"), say)
 
-    def _key(self, **own: Any) -> dict[str, Any]:
-        """What reading depends on: the model, and every token that it is given."""
-        read = [list(turn.prompt.input_ids) for turn in self.turns]
-        return {"model": self.model.fingerprint, "prompts": digest(read), **own}
+    @cached_property
+    def _read(self) -> dict[str, str]:
+        """What all reading depends on: the model, and every token of the prompts."""
+        tokens = [list(turn.prompt.input_ids) for turn in self.turns]
+        return {"model": self.model.fingerprint, "prompts": digest(tokens)}
 
     def _prompts(self, rows: NDArray[np.bool_]) -> list[Turn]:
         return [self.turns[row] for row in np.flatnonzero(rows)]
@@ -142,7 +137,8 @@ class Study:
     def _states(self, number: int) -> States:
         """`[dev row, window, site, d]` of one continuation that is learned from."""
         forced = self.continuations[number]
-        own = self._key(continuation=list(forced), layers=[site.layer for site in self.sites])
+        layers = [site.layer for site in self.sites]
+        own = {**self._read, "continuation": list(forced), "layers": layers}
 
         def make() -> Made:
             rows = self._prompts(~self.test)
@@ -210,7 +206,7 @@ class Study:
     def _passage(self, number: int, at: int | None, sites: Sequence[Site]) -> dict[str, Said]:
         """What the probe says of one continuation, whole or after what is removed at an offset."""
         forced, probe = self.continuations[self.options.learned + number], self.probe
-        own = self._key(continuation=list(forced), at=at, seed=self.options.seed)
+        own = {**self._read, "continuation": list(forced), "at": at, "seed": self.options.seed}
         places = [self.sites.index(site) for site in sites]
 
         def make() -> Made:

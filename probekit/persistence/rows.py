@@ -20,9 +20,8 @@ TURN, CONTROLS = "turn", ("neutral_text", "random")
 """What is removed, and what is removed in its stead."""
 
 
-def found(study: Study) -> Iterator[Row]:
+def found(study: Study, measures: Measures) -> Iterator[Row]:
     """Every row, in the order of the study."""
-    measures = Measures(study)
     parts = (_words, _over_layers, _over_windows, _by_arm, _over_offsets, _lives, _after_cuts)
     for row in chain.from_iterable(part(study, measures) for part in parts):
         sizes = {"n": len(measures.labels), "clusters": len(set(measures.groups))}
@@ -108,15 +107,14 @@ def _lives(study: Study, measures: Measures) -> Iterator[Row]:
         own = {**_PROBE, **_place(study, study.probe.place), "emotion": name}
         peak = Estimate.of(curves[int(np.nanargmax(curves[:, 0]))])
         lives = half_life(offsets, curves)
+        # Draws that do not reach it stand at the last offset.
+        known = Estimate.of(np.where(np.isinf(lives), study.options.tokens, lives))
         if not peak.low > 0.5:
             yield {"metric": "half_life", **own, "value": None}
         elif np.isinf(lives[0]):
-            known = np.where(np.isinf(lives), study.options.tokens, lives)
-            yield {"metric": "half_life_at_least", **own, "value": Estimate.of(known).low}
+            yield {"metric": "half_life_at_least", **own, "value": known.low}
         else:
-            # Draws that do not reach it stand at the last offset.
-            known = np.where(np.isinf(lives), study.options.tokens, lives)
-            yield {"metric": "half_life", **own, **Estimate.of(known).cells}
+            yield {"metric": "half_life", **own, **known.cells}
 
 
 def _after_cuts(study: Study, measures: Measures) -> Iterator[Row]:

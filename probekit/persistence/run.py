@@ -77,7 +77,7 @@ def run_retention(
         say(line)
     measures = Measures(study)
     common = {"study": STUDY, "model": model.public_name, "set": stimuli.name}
-    table = [{**common, "seed": options.seed, **row} for row in rows.found(study)]
+    table = [{**common, "seed": options.seed, **row} for row in rows.found(study, measures)]
     adjusted(table)
     runs.write_results(out / runs.RESULTS, table)
     manifest = runs.manifest(

@@ -52,11 +52,10 @@ def turns(model: Model, stimuli: StimulusSet, *, chat: bool) -> list[Turn]:
             longer than the neutral texts.
     """
     fillers = StimulusSet.load(FILLED).texts
-    place: dict[str, int] = {}
+    groups = stimuli.groups
+    place = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     # Texts of a scenario, which differ in their emotion, stand after the same neutral text.
-    for row in stimuli.rows:
-        place.setdefault(row.scenario or row.id, len(place))
-    before = [fillers[place[row.scenario or row.id] % len(fillers)] for row in stimuli.rows]
+    before = [fillers[place[name] % len(fillers)] for name in groups]
     whole = [f"{first} {text}" for first, text in zip(before, stimuli.texts, strict=True)]
     if chat:
         prompts = model.encode(whole, TEMPLATES["chat"], ids=stimuli.ids)

@@ -125,7 +125,7 @@ class _Sweep:
         progress: Progress,
     ) -> None:
         self.model, self.prompts, self.edits, self.panel = model, prompts, edits, panel
-        self.batch_tokens = batch_tokens or (16384 if model.device.type == "cuda" else 2048)
+        self.batch_tokens = batch_tokens or model.pass_tokens
         self.kept = Kept.open(keep, model, prompts, edits, panel) if keep else None
         self.advance = counting(progress, "edits", len(edits) * len(prompts))
         self.notes: list[str] = []
