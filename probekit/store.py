@@ -27,6 +27,9 @@ from probekit.runs import atomic_write, read_json, write_json
 from probekit.shown import card, numbered, sized
 
 FORMAT = "probekit-activations-1"
+ITEMS, LOCK = "items.parquet", "store.lock"
+BEFORE = (ITEMS, LOCK)
+"""Files that stand in a folder before its store does: the texts of a corpus, and the lock."""
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
@@ -132,8 +135,7 @@ class ActivationStore:
                     f"{', '.join(changed)}); give another folder, or delete it"
                 )
             return store
-        if folder.exists() and any(path.suffix != ".lock" for path in folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no store; give another folder")
+        refuse_others(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "store.json", header)
         return cls(folder)
@@ -214,6 +216,16 @@ def digest_texts(texts: Sequence[str], spans: Sequence[tuple[int, int] | None]) 
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
+def refuse_others(folder: Path) -> None:
+    """Raise a `UserError` for a folder that holds something else than a store, or is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder for the activations")
+    if not folder.exists() or (folder / "store.json").exists():
+        return
+    if any(path.name not in BEFORE and path.name[0] != "." for path in folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no store; give another folder")
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Hold a store's lock; a second writer is refused at once.
@@ -223,11 +235,10 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a folder for the activations")
+    refuse_others(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "store.lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             yield
     except Timeout as error:
         raise UserError(f"{folder} is being written by another process; wait for it") from error

@@ -17,6 +17,7 @@ from probekit.cli import run
 from probekit.corpus import (
     Corpus,
     Filters,
+    Items,
     Repeats,
     capture_corpus,
     resampled,
@@ -87,7 +88,7 @@ def test_filters_drop_and_count(tmp_path):
         "read": 6, "kept": 3, "exact repeat": 1, "too short": 1, "another language": 1
     }  # fmt: skip
     assert list(corpus) == kept, "a second pass gives the same"
-    assert corpus.describe()["counts"]["kept"] == 3
+    assert [item.group for item in kept] == ["1", "5", "6"], "each its own, without a scenario"
     named = Filters(labels=("anger",))
     assert [i.label for i in Corpus(tmp_path / "x.jsonl", filters=named)] == ["anger", "anger"]
 
@@ -180,8 +181,9 @@ def test_a_store_of_a_corpus_is_the_store_of_its_texts_with_labels_beside(tmp_pa
     assert store.ids == alone.ids
     found = store.layer("resid_post", 1, "last")
     assert np.array_equal(found, alone.layer("resid_post", 1, "last"))
-    labels = (tmp_path / "store" / "labels.csv").read_text().splitlines()
-    assert labels == ["id,label", *[f"t{n},{'ab'[n % 2]}" for n in range(9)]]
+    items = Items(tmp_path / "store")
+    assert items.column("label") == ["ab"[n % 2] for n in range(9)]
+    assert list(items.texts()) == texts
     manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
     assert manifest["counts"] == {"read": 10, "kept": 9, "too short": 1}
     assert str(tmp_path) not in json.dumps(manifest)
@@ -204,11 +206,27 @@ def test_a_corpus_that_breaks_off_leaves_whole_shards_and_goes_on(tmp_path, monk
     asked = (tmp_path / "store", ["resid_post.1"], ["last"])
     with pytest.raises(KeyboardInterrupt):
         capture_corpus(model, corpus, *asked, shard_items=4)
-    assert not (tmp_path / "store" / "labels.csv").exists()
     assert len(ActivationStore(tmp_path / "store")) == 4
     store = capture_corpus(model, corpus, *asked, shard_items=4)
     assert len(store) == 9
     assert len(calls) == 4, "a finished shard is not read again"
+
+
+def test_a_store_takes_one_corpus_filtered_in_one_way(tmp_path):
+    model, path = build("llama"), few(tmp_path)
+    asked = (tmp_path / "store", ["resid_post.1"], ["last"])
+    capture_corpus(model, Corpus(path, filters=Filters(repeats="exact")), *asked, shard_items=4)
+    items = Items(tmp_path / "store")
+    assert (len(items), items.windows, len(items.window(2))) == (9, 3, 1)
+    with pytest.raises(UserError, match=r"another corpus \(it differs in filters\)"):
+        capture_corpus(model, Corpus(path), *asked, shard_items=4)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "u", "text": "one more text", "label": "a"}) + "\n")
+    again = Corpus(path, filters=Filters(repeats="exact"))
+    with pytest.raises(UserError, match="differs in source"):
+        capture_corpus(model, again, *asked, shard_items=4)
+    with pytest.raises(UserError, match=r"holds no items\.parquet"):
+        Items(tmp_path)
 
 
 @pytest.mark.slow

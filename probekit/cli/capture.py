@@ -56,7 +56,7 @@ def capture(
 
     What is dropped is counted in the store's manifest.json.
     """
-    from probekit.corpus import Corpus, Filters, capture_corpus
+    from probekit.corpus import Corpus, Filters, Items, capture_corpus
     from probekit.prompts import Template
 
     filters = Filters(fewest_words, language, repeats)
@@ -76,6 +76,7 @@ def capture(
             command=shlex.join(sys.argv[1:]),
             advance=runs.counting(progress, "reading"),
         )
-    dropped = [f"{n} {why}" for why, n in asked.counts.items() if why not in ("read", "kept")]
+    counts = Items(store).counts
+    dropped = [f"{n} {why}" for why, n in counts.items() if why not in ("read", "kept")]
     told = f" (dropped: {', '.join(dropped)})" if dropped else ""
     out.print(f"{len(found)} items in {store}{told}", soft_wrap=True)

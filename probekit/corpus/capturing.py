@@ -1,20 +1,15 @@
-"""`capture_corpus`: activations of a whole corpus into one store, with its labels beside them."""
+"""`capture_corpus`: activations of a whole corpus into one store, its texts and labels beside."""
 
-import csv
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from probekit import runs
 from probekit.activations import SHARD_ITEMS, capture
+from probekit.corpus.items import prepare
 from probekit.corpus.streaming import Corpus
 from probekit.models import Model
 from probekit.prompts import NO_TEMPLATE, Template
 from probekit.store import ActivationStore
-
-LABELS = "labels.csv"
-"""In the store's folder: `id,label` of every text that was kept, in the order of the store."""
 
 
 def capture_corpus(
@@ -32,12 +27,13 @@ def capture_corpus(
 ) -> ActivationStore:
     """Read a corpus and write its store; one that was killed goes on at its first missing shard.
 
-    Texts, labels and activations are streamed: memory does not grow with the corpus.
+    The corpus is filtered first, into `items.parquet`. Texts and activations are streamed: memory
+    does not grow with the corpus.
 
     Args:
         model: the model.
-        corpus: what is read; its counts are those of the whole pass.
-        out: the folder of the store; `labels.csv` and `manifest.json` are written there too.
+        corpus: what is read.
+        out: the folder of the store; `items.parquet` and `manifest.json` are written there too.
         sites, positions, template: as in `capture`.
         truncate: cut texts that do not fit the context, instead of refusing them.
         shard_items: texts of a shard.
@@ -45,35 +41,24 @@ def capture_corpus(
         advance: called with the number of texts finished.
 
     Raises:
-        UserError: as `Corpus` and `capture`.
+        UserError: as `prepare` and `capture`.
     """
-    with TemporaryFile("w+", newline="", encoding="utf-8") as labels:
-        writer = csv.writer(labels, lineterminator="\n")
-        writer.writerow(("id", "label"))
-
-        def texts() -> Iterator[tuple[str, str]]:
-            for item in corpus:
-                writer.writerow((item.id, item.label))
-                yield item.id, item.text
-
-        store = capture(
-            model,
-            texts(),
-            sites,
-            positions,
-            store=out,
-            template=template,
-            truncate=truncate,
-            shard_items=shard_items,
-            advance=advance,
-        )
-        labels.seek(0)
-        # Only a whole pass has all labels: until then the folder holds shards alone.
-        with runs.atomic_write(out / LABELS) as whole, whole.open("w", encoding="utf-8") as file:
-            shutil.copyfileobj(labels, file)
+    items = prepare(corpus, out, shard_items)
+    store = capture(
+        model,
+        items.texts(),
+        sites,
+        positions,
+        store=out,
+        template=template,
+        truncate=truncate,
+        shard_items=shard_items,
+        advance=advance,
+    )
     manifest = {
         "corpus": Path(corpus.name_or_path).name,
-        **corpus.describe(),
+        **items.key,
+        "counts": items.counts,
         "model": model.describe(),
         "template": template.describe(),
         "truncate": truncate,

@@ -17,11 +17,15 @@ from probekit.stimuli.schemas import adapt
 
 
 class Item(NamedTuple):
-    """One text of a corpus; its label is empty where the corpus has none."""
+    """One text of a corpus; its label is empty where the corpus has none.
+
+    `group` names what is never parted: the text's scenario, or itself.
+    """
 
     id: str
     text: str
     label: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Corpus:
             reason = self._dropped(text, label, repeats)
             self.counts[reason or "kept"] += 1
             if not reason:
-                yield Item(identity, text, label or "")
+                yield Item(identity, text, label or "", str(row.get("scenario") or identity))
         if not self.counts["kept"]:
             told = ", ".join(f"{n} {why}" for why, n in self.counts.items() if why != "read")
             raise UserError(f"{path}: no text is left after the filters ({told}): loosen them")
@@ -127,13 +131,13 @@ class Corpus:
                 yield number, row
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest says: the filters, the labels, and what they left of the last pass."""
+        """What a manifest says: columns, filters and labels."""
         return {
             "filters": self.filters.describe(),
+            "text": self.text,
             "label": self.label,
             "taxonomy": self.taxonomy,
             "to": self.to,
-            "counts": dict(self.counts),
         }
 
     def _label(self, where: str, label: str) -> str | None:
