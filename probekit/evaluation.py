@@ -162,6 +162,7 @@ def probe_rows(
     places = [{"layer": layer} for layer in layers]
     beside = [words] * len(places)
     yield from curve_rows(scorer, curve, places, beside, result.null, own, chance)
+    yield _peak_row(scorer, curve, layers, own)
     numbers = np.asarray(layers)[result.layers[np.unique(result.strata)]]
     yield scorer.row(
         condition="probe",
@@ -178,6 +179,7 @@ def probe_rows(
         yield scorer.row(condition="probe", method="logistic", metric="ece", value=ece)
     if len(scorer.task.classes) > 2:
         yield from _confusion_rows(scorer, result.nested)
+        yield from _each_class_rows(scorer, result.nested, text)
 
 
 def alarm_rows(scorer: Scorer, predictions: Floats, **cells: Any) -> Iterator[Row]:
@@ -240,6 +242,31 @@ def _confusion_rows(scorer: Scorer, probabilities: Floats) -> Iterator[Row]:
                 unit=str(guess),
                 value=float((inside == other).mean()),
             )
+
+
+def _peak_row(scorer: Scorer, curve: Sequence[Draws], layers: Sequence[int], own: Row) -> Row:
+    """The layer at which the figure is best, of the sample and of every draw."""
+    each = scorer.better * np.stack([draws[scorer.task.metric] for draws in curve])
+    # Of equals the lowest; a draw in which nothing is known has no peak.
+    peaks = np.asarray(layers, dtype=np.float64)[np.where(np.isnan(each), -np.inf, each).argmax(0)]
+    peaks[np.isnan(each).all(0)] = np.nan
+    return scorer.row(metric="peak_layer", **own, **Estimate.of(peaks).cells)
+
+
+def _each_class_rows(scorer: Scorer, probabilities: Floats, text: Floats) -> Iterator[Row]:
+    """Each class against all others, beside the text reference."""
+    for number, name in enumerate(scorer.task.classes):
+        own, words = (
+            stats.auroc(each[:, number], scorer.labels == number, scorer.strata, scorer.weights)
+            for each in (probabilities, text)
+        )
+        cells = {"metric": "auroc_of_class", "emotion": str(name)}
+        probe = {"condition": "probe", "method": "logistic"}
+        yield scorer.row(**cells, **probe, **Estimate.of(own).cells)
+        baseline = {"condition": "baseline", "method": "reference"}
+        yield scorer.row(**cells, **baseline, **Estimate.of(words).cells)
+        above = Estimate.of(own - words, against_zero=True).cells
+        yield scorer.row(**{**cells, "metric": "auroc_of_class_above_text"}, **probe, **above)
 
 
 def keyword_effect_row(rich: Scorer, rich_auroc: Floats, free_auroc: Floats) -> Row:

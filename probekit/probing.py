@@ -41,6 +41,7 @@ class Options:
         hold_out: learn and choose on the dev split, and predict the test split once; without it,
             every row is learned from and chosen on.
         alarms: predict `complex_neutral` with every reception probe.
+        classes: ask only which label a text has, neutral among them, whatever its arm.
         truncate: cut texts that do not fit the context.
     """
 
@@ -54,6 +55,7 @@ class Options:
     ratings: tuple[str, ...] = ()
     hold_out: bool = True
     alarms: bool = True
+    classes: bool = False
     truncate: bool = False
 
     def describe(self) -> dict[str, Any]:
@@ -70,6 +72,8 @@ class Options:
             "hold_out": self.hold_out,
             "alarms": self.alarms,
             "truncate": self.truncate,
+            # Left out where it is not asked: runs made without it go on.
+            **({"classes": True} if self.classes else {}),
         }
 
 
@@ -102,10 +106,15 @@ def run_probing(
     for each in sets if not options.hold_out else []:
         each.warn_if_test("layer and penalty")
     ratings = _ratings(sets, options.ratings)
-    alarms = StimulusSet.load(ALARM) if options.alarms else None
+    alarms = StimulusSet.load(ALARM) if options.alarms and not options.classes else None
     joined = [with_alarms(each, alarms) if alarms else each for each in sets]
     asked = [
-        (each, *tasks_of(each, options.folds, ratings=own, hold_out=options.hold_out))
+        (
+            each,
+            *tasks_of(
+                each, options.folds, ratings=own, hold_out=options.hold_out, classes=options.classes
+            ),
+        )
         for each, own in zip(joined, ratings, strict=True)
     ]
     for each in joined:

@@ -131,6 +131,16 @@ class Encoded:
             offsets=self.offsets[:count],
         )
 
+    def followed_by(self, ids: Sequence[int]) -> "Encoded":
+        """The prompt with tokens behind it that belong to no text of its own."""
+        place = self.offsets[-1][1]
+        return replace(
+            self,
+            input_ids=(*self.input_ids, *ids),
+            special=(*self.special, *(False for _ in ids)),
+            offsets=(*self.offsets, *((place, place) for _ in ids)),
+        )
+
     def tokens_of(self, start: int, end: int) -> list[int]:
         """Indices of the tokens that overlap characters `[start, end)` of the *text*."""
         low, high = self.text_start + start, min(self.text_start + end, self.text_end)

@@ -7,6 +7,7 @@
 - *perspective*: of two people in a scene, whose feeling is the better one.
 - a *rating*: a column of numbers, such as what readers gave as arousal.
 - *soft labels*: the shares of the votes that each emotion got.
+- *classes*, where only that is asked: which of all labels, neutral among them, whatever the arm.
 
 A set of one's own needs only an `emotion` or `valence` column: each row is then its own group.
 Rows of a test split are held out: nothing is learned from them, and nothing chosen on them.
@@ -140,6 +141,7 @@ def tasks_of(
     *,
     ratings: Sequence[str] = (),
     hold_out: bool = True,
+    classes: bool = False,
 ) -> tuple[list[Task], list[str]]:
     """The tasks that a set allows, and a line for each one that it only nearly allows.
 
@@ -148,13 +150,17 @@ def tasks_of(
         n_folds: folds wanted; a task whose rarest class fills fewer takes fewer, at least three.
         ratings: columns of numbers to predict as well.
         hold_out: keep the rows of a test split out of everything that is learned or chosen.
+        classes: ask that one question alone.
 
     Raises:
         UserError: the set allows none; says what each would need.
     """
     table = _Table(stimuli, hold_out)
-    asked = [*table.reception(), *table.valence(), *table.categorisation(), *table.crossed()]
-    asked += [*table.perspective(), *table.soft(), *(table.rating(name) for name in ratings)]
+    if classes:
+        asked = table.classes()
+    else:
+        asked = [*table.reception(), *table.valence(), *table.categorisation(), *table.crossed()]
+        asked += [*table.perspective(), *table.soft(), *(table.rating(name) for name in ratings)]
     tasks, notes = [], []
     for task in asked:
         named = f"{stimuli.name}: {task.name} {task.source}".rstrip()
@@ -277,6 +283,13 @@ class _Table:
                     )
                 )
         return found
+
+    def classes(self) -> list[Task]:
+        """Which label, neutral among them, of every text that has one."""
+        keep = (self.emotion != "") & ~self.alarm
+        scheme = self._scheme(self.emotion, keep)
+        alike = {"arms": np.full(len(self.arm), ""), "labels": self.emotion, "scheme": scheme}
+        return [self._task("classes", "", keep, **alike)] if keep.any() else []
 
     def crossed(self) -> list[Task]:
         """Which of its two emotions each text of a quad is about; only texts of a quad compare."""

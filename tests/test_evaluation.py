@@ -128,7 +128,25 @@ def test_every_layer_and_the_headline_have_the_same_metrics(block, place):
         ]
         assert [r["metric"] for r in there if r["condition"] == "null"] == ["auroc"]
     rest = {r["metric"] for r in rows if "layer" not in r}
-    assert rest == ({"chosen_layer"} if block is reception else {"chosen_layer", "confusion"})
+    by_class = {"confusion", "auroc_of_class", "auroc_of_class_above_text"}
+    assert rest == {"chosen_layer", "peak_layer"} | (set() if block is reception else by_class)
+
+
+@pytest.mark.parametrize(("block", "place"), BLOCKS)
+def test_the_peak_is_the_best_layer_and_classes_average_to_the_headline(block, place):
+    rows = block().rows(place)
+    curve = {n: only(rows, condition="probe", metric="auroc", layer=n)["value"] for n in LAYERS}
+    peak = only(rows, metric="peak_layer")
+    assert peak["value"] == max(curve, key=curve.__getitem__)
+    assert peak["low"] in LAYERS
+    assert peak["high"] in LAYERS
+    if block is reception:
+        return
+    headline = only(rows, condition="probe", metric="auroc", layer="")["value"]
+    each = [r["value"] for r in rows if r["metric"] == "auroc_of_class"]
+    assert np.mean(each[::2]) == pytest.approx(headline)
+    above = [r["value"] for r in rows if r["metric"] == "auroc_of_class_above_text"]
+    assert np.subtract(each[::2], each[1::2]) == pytest.approx(above)
 
 
 @pytest.mark.parametrize(("block", "place"), BLOCKS)

@@ -258,7 +258,8 @@ def test_a_rating_has_rank_correlation_beside_words_and_null(rated, split):
     probes = those(rows, condition="probe")
     assert {row["method"] for row in probes} == {"ridge"}
     for layer in ("", "0", "1", "2"):
-        metrics = [r["metric"] for r in those(probes, layer=layer) if r["metric"] != "chosen_layer"]
+        metrics = [r["metric"] for r in those(probes, layer=layer)]
+        metrics = [each for each in metrics if each not in ("chosen_layer", "peak_layer")]
         assert metrics == ["spearman", "r2", "spearman_above_text"]
         (null,) = those(rows, condition="null", layer=layer)
         assert (null["metric"], null["method"], null["k"]) == ("spearman", "permutation", "3")
@@ -280,6 +281,7 @@ def test_soft_labels_have_cross_entropy_beside_words_and_null(voted):
         "cross_entropy",
         "accuracy",
         "cross_entropy_above_text",
+        "peak_layer",
         "chosen_layer",
     ]
     assert {row["metric"] for row in those(rows, condition="null")} == {"cross_entropy"}

@@ -266,6 +266,17 @@ def test_arms_without_neutral_ask_only_which_emotion():
     ]
 
 
+def test_classes_are_one_question_of_all_labels_whatever_the_arm():
+    (task,), _ = tasks_of(StimulusSet.load("utterances"), 5, classes=True)
+    assert (task.name, task.source, task.targets, len(task.rows)) == ("classes", "", ("",), 420)
+    assert "neutral" in task.classes
+    assert len(task.classes) == 7
+    assert task.mask("").all()
+    assert (task.held_out.sum(), task.scheme) == (210, "within")
+    with pytest.raises(UserError, match="allow no task"):
+        tasks_of(own([{"arm": "neutral"}]), 5, classes=True)
+
+
 def test_reception_with_several_texts_an_arm_is_not_paired():
     arms = ("keyword_free", "keyword_free", "neutral", "neutral")
     rows = [{"scenario": f"s{i}", "arm": arm} for i in range(6) for arm in arms]

@@ -88,6 +88,10 @@ def probe(
             help="Choose on the dev split and predict the test split, or learn from every row.",
         ),
     ] = True,
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="Ask only which label of all, neutral among them."),
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     truncate: Truncate = False,
@@ -113,6 +117,7 @@ def probe(
         seed=seed,
         ratings=tuple(rating or ()),
         hold_out=hold_out,
+        classes=classes,
         truncate=truncate,
     )
     folder = run_folder(out_, "", model)

@@ -5,7 +5,7 @@ chat template where it has one; what follows is the same for every text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def turns(model: Model, stimuli: StimulusSet, *, chat: bool) -> list[Turn]:
         prompts = model.encode(whole, TEMPLATES["chat"], ids=stimuli.ids)
     else:
         end = model.tokenizer(END, add_special_tokens=False)["input_ids"]
-        prompts = [_ended(prompt, end) for prompt in model.encode(whole, ids=stimuli.ids)]
+        prompts = [prompt.followed_by(end) for prompt in model.encode(whole, ids=stimuli.ids)]
     made = [_turn(*each) for each in zip(prompts, before, stimuli.texts, strict=True)]
     ends = {tuple(turn.prompt.input_ids[token] for token in turn.after) for turn in made}
     if len(ends) > 1 or () in ends:
@@ -70,17 +70,6 @@ def turns(model: Model, stimuli: StimulusSet, *, chat: bool) -> list[Turn]:
             "its tokens merge with the text's; give another --chat/--no-chat"
         )
     return made
-
-
-def _ended(prompt: Encoded, end: Sequence[int]) -> Encoded:
-    """The prompt with an end that belongs to no text."""
-    place = prompt.offsets[-1][1]
-    return replace(
-        prompt,
-        input_ids=(*prompt.input_ids, *end),
-        special=(*prompt.special, *(False for _ in end)),
-        offsets=(*prompt.offsets, *((place, place) for _ in end)),
-    )
 
 
 def _turn(prompt: Encoded, before: str, text: str) -> Turn:
