@@ -259,7 +259,7 @@ class _Job:
         prompts = self.model.encode(texts, self.template, ids=ids, truncate=self.truncate)
         order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
         out: dict[str, NDArray[np.float32]] = {}
-        for rows in _batches([len(prompts[row]) for row in order], self.batch_tokens):
+        for rows in batches([len(prompts[row]) for row in order], self.batch_tokens):
             batch = [order[place] for place in rows]
             pooled = self._pool([prompts[row] for row in batch], [spans[row] for row in batch])
             self._scatter(out, pooled, batch, len(texts))
@@ -330,7 +330,7 @@ class _Job:
         return pooled
 
 
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[range]:
+def batches(lengths: Sequence[int], budget: int) -> Iterator[range]:
     """Runs of ascending lengths whose padded size stays within `budget` tokens (or one row)."""
     start = 0
     for stop in range(1, len(lengths) + 1):

@@ -13,6 +13,7 @@ from probekit.cli import (  # noqa: F401 - registers the commands
     circuit,
     directions,
     erasure,
+    express,
     geometry,
     judge,
     probing,

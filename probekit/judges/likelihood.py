@@ -7,7 +7,7 @@ import numpy as np
 from probekit.edits import Edit, Scale
 from probekit.judges.judge import LABELS, Floats, Judge, softmax
 from probekit.models import Model
-from probekit.prompts import SLOT, Template, encode
+from probekit.prompts import SLOT, Encoded, Template, encode
 from probekit.readouts import LabelLogits
 from probekit.sweep import sweep
 
@@ -46,10 +46,14 @@ class LikelihoodJudge(Judge):
         return softmax(self._scores(texts) - self._habit)
 
     def _scores(self, texts: Sequence[str]) -> Floats:
-        """Logarithms of probabilities `[text, label]`, up to a number for each text."""
         room, tokenizer = self.model.n_ctx - ROOM, self.model.tokenizer
         prompts = encode(tokenizer, texts, self.question, n_ctx=room, truncate=True)
-        # A sweep needs an edit: this one changes nothing, behind the last block.
-        nothing = Edit(f"resid_post.{self.model.n_layers - 1}", -1, Scale(1.0))
-        found = sweep(self.model, prompts, [nothing], {"label": self.labels_read}).clean["label"]
-        return np.asarray(found, dtype=np.float64)
+        return label_scores(self.model, prompts, self.labels_read)
+
+
+def label_scores(model: Model, prompts: Sequence[Encoded], labels: LabelLogits) -> Floats:
+    """Logarithms of probabilities `[prompt, label]`, up to a number for each prompt."""
+    # A sweep needs an edit: this one changes nothing, behind the last block.
+    nothing = Edit(f"resid_post.{model.n_layers - 1}", -1, Scale(1.0))
+    found = sweep(model, prompts, [nothing], {"label": labels}).clean["label"]
+    return np.asarray(found, dtype=np.float64)

@@ -50,6 +50,7 @@ def page(recorded: Recorded) -> list[Section]:
             "each of the classes.",
             "Missing: categorisation was not run.",
         ),
+        Section("classes", "Each class by itself", sections.classes(run)),
         drawing(
             "keyword-effect",
             "Keyword effect",

@@ -56,6 +56,9 @@ IN_TEXT = Block()
 PROBE, ABOVE, CHOSEN_LAYER = Kind(), Kind("auroc_above_text"), Kind("chosen_layer")
 NULL = Kind(method="permutation", condition="null")
 REFERENCE = Kind(method="reference", condition="baseline")
+OF_CLASS, OF_CLASS_ABOVE = Kind("auroc_of_class"), Kind("auroc_of_class_above_text")
+OF_CLASS_WORDS = Kind("auroc_of_class", "reference", "baseline")
+"""Of one class against all others, at the headline's layer."""
 KEYWORD_EFFECT = Kind("auroc_keyword_effect", "keyword_effect", "control")
 
 
@@ -91,7 +94,7 @@ class Run:
             # Confusion rows differ in emotion and unit only, and are read by `confusion`.
             if row.kind.metric == "confusion" or _alarm(row):
                 continue
-            key = row[:4]
+            key = row[:5]
             if key in index:
                 given = ", ".join(str(part) for part in (*row.question, *row.block, *row.kind))
                 raise UserError(f"{RESULTS} gives one figure twice ({given}): run again")
@@ -99,16 +102,26 @@ class Run:
         return index
 
     def row(
-        self, question: Question, block: Block, kind: Kind, layer: int | None = None
+        self,
+        question: Question,
+        block: Block,
+        kind: Kind,
+        layer: int | None = None,
+        emotion: str = "",
     ) -> Row | None:
         """The row of one figure; `layer=None` is the headline, its layer chosen in inner folds."""
-        return self._index.get((question, block, kind, layer))
+        return self._index.get((question, block, kind, layer, emotion))
 
     def estimate(
-        self, question: Question, block: Block, kind: Kind, layer: int | None = None
+        self,
+        question: Question,
+        block: Block,
+        kind: Kind,
+        layer: int | None = None,
+        emotion: str = "",
     ) -> Estimate:
         """The figure of `row`, or a missing one."""
-        found = self.row(question, block, kind, layer)
+        found = self.row(question, block, kind, layer, emotion)
         return found.estimate if found else NOTHING
 
     def over_layers(self, question: Question, block: Block, kind: Kind) -> dict[int, Estimate]:

@@ -1,6 +1,7 @@
 """The parts of the page of a probe run, top to bottom; each is a function of the results."""
 
 from probekit.plots import MISSING, Estimate, number
+from probekit.report.causal import p_text
 from probekit.report.figures import layer_text
 from probekit.report.markup import Html, joined, tag
 from probekit.report.parts import group, line, noted, notes, scrolling, shown
@@ -11,6 +12,9 @@ from probekit.report.results import (
     MEASURES,
     NOTHING,
     NULL,
+    OF_CLASS,
+    OF_CLASS_ABOVE,
+    OF_CLASS_WORDS,
     PROBE,
     REFERENCE,
     Block,
@@ -22,6 +26,7 @@ from probekit.report.results import (
 from probekit.report.words import capital, listed, say, say_block, say_question
 
 METRICS = ("accuracy", "brier", "forced_choice")
+OF_CLASS_HEADS = ("AUROC", "Words alone", "Above text", "p")
 
 
 def findings(run: Run) -> Html:
@@ -139,7 +144,7 @@ def _alarm_count(run: Run, question: Question) -> str:
 
 
 def _about_classes(run: Run) -> str:
-    if all(question.task != "categorisation" for question in run.questions):
+    if all(question.task not in ("categorisation", "classes") for question in run.questions):
         return ""
     told: dict[Question, set[str]] = {}
     for row in run.rows:
@@ -172,6 +177,38 @@ def _about_permutations(run: Run) -> str:
             " Benjamini–Hochberg at .05."
         )
     return text
+
+
+def classes(run: Run) -> Html:
+    """Each class against all others, at the primary block, beside the words."""
+    parts = []
+    for question in (q for q in run.questions if q.within):
+        names = dict.fromkeys(
+            row.emotion
+            for row in run.rows
+            if (row.question, row.block, row.kind) == (question, run.primary, OF_CLASS)
+        )
+        lines = []
+        for name in names:
+            above = run.row(question, run.primary, OF_CLASS_ABOVE, emotion=name)
+            words = run.estimate(question, run.primary, OF_CLASS_WORDS, emotion=name)
+            cells = [
+                run.estimate(question, run.primary, OF_CLASS, emotion=name).text(),
+                words.text(),
+                above.estimate.text(signed=True) if above else MISSING,
+                p_text(above.p if above else None),
+            ]
+            lines.append(line(name, cells))
+        if lines:
+            title = f"{say(question.set)}: {say_question(question)}"
+            parts.append(group(title, lines, len(OF_CLASS_HEADS)))
+    if not parts:
+        return tag("p", "Missing: no question of three or more classes was asked.", class_="absent")
+    caption = (
+        f"AUROC of each class against all others at {say_block(run.primary)}, predictions of the "
+        "headline. Brackets hold 95 % intervals; p is of above text, not adjusted."
+    )
+    return scrolling(("Class", *OF_CLASS_HEADS), parts, caption)
 
 
 def table(run: Run) -> Html:
