@@ -4,7 +4,8 @@
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
    `directions` (with `learned`), `erase` (with `erasing`),
    `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`), `circuit` (with
-   `circuit_rows`), `retain` (with `retain_rows`). `lines` are look-ups that several share.
+   `circuit_rows`), `retain` (with `retain_rows`),
+   `express` (with `express_rows`). `lines` are look-ups that several share.
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 4. `opened` is a finished run as an object, for a notebook.
@@ -20,6 +21,7 @@ from probekit.report import (
     circuit,
     directions,
     erase,
+    express,
     geometry,
     patch,
     probe,
@@ -116,6 +118,12 @@ STUDIES = {
         "how long an emotional turn can be read, and what is left without it",
         retain.page,
         retain.short_table,
+    ),
+    "express": Study(
+        "expression",
+        "what a model says of an emotional post: asked, told to be emotional, and in its reply",
+        express.page,
+        express.short_table,
     ),
 }
 """How each study is shown."""

@@ -564,3 +564,46 @@ RETENTION = (
         "differences by bootstrap; q is p after Benjamini–Hochberg over all tests of the study.",
     ),
 )
+EXPRESSION = (
+    (
+        "Read-out",
+        "a linear probe of the post’s label at the prompt’s last token, or of the mean over the "
+        "reply’s tokens; layer and penalty chosen in inner folds of development scenarios.",
+    ),
+    ("Judge", "reads the reply alone and gives probabilities of labels; it knows nothing else."),
+    ("Agreement", "share of posts whose label is the one that is read, or judged, most probable."),
+    ("Emotionality", "one less the probability of the neutral label."),
+    (
+        "Asked",
+        "the model’s own answer: by likelihood, the label whose name it would most probably go on "
+        "with (less its habit where development posts say so); in its own words, the one label "
+        "that a greedy answer names.",
+    ),
+    (
+        "Erased",
+        "LEACE of the labels, fitted on development posts, at every layer of the middle third; its "
+        "control is fitted on labels permuted within scenarios.",
+    ),
+    (
+        "Added",
+        "an emotion’s direction at the same layers while a neutral post is replied to; its control "
+        "is a random direction of the same length.",
+    ),
+    (
+        "Given and taken",
+        "what the emotional post’s state at the probe’s layer has beyond that of its scenario’s "
+        "neutral post, along what class means differ in: added to the neutral one, or taken from "
+        "the emotional one. The control is a random direction as long.",
+    ),
+    (
+        "Words held constant",
+        "partial correlation over all cells of posts and labels, logarithms less the means of "
+        "posts and labels. Chance permutes the posts of the read-out.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals by bootstrap over whole scenarios (and wordings of system prompts); p of "
+        "differences by bootstrap, of correlations by permutation; q is p after "
+        "Benjamini–Hochberg over all tests of the study.",
+    ),
+)
