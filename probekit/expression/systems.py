@@ -47,7 +47,7 @@ _LINES = (
     (
         "You take everything personally and your reactions are dramatic.",
         "You take everything lightly and your reactions are mild.",
-        "You take the stairs daily and your shelves are labelled.",
+        "You take stairs daily and your shelves are labelled.",
     ),
     (
         "Be as emotional as you can be in what you say.",

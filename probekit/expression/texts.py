@@ -35,8 +35,8 @@ class Posts:
         for identity, name in zip(self.stimuli.ids, self.stimuli.column("emotion"), strict=True):
             if name not in known:
                 raise UserError(
-                    f"{self.stimuli.name}: item {identity!r} has the label {name!r}; accepted are "
-                    f"{', '.join(sorted(known))}"
+                    f"{self.stimuli.name}: item {identity!r} has the label {str(name)!r}; accepted "
+                    f"are {', '.join(sorted(known))}"
                 )
         for name, own in (("dev", ~self.test), ("test", self.test)):
             if len(held := set(self.labels[own])) < len(self.names) or len(held) < 2:
