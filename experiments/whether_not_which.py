@@ -20,19 +20,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from probekit import Options, StimulusSet, Template, load_model, run_probing, write_report
+from probekit import Options, StimulusSet, Template, load_model, run_probing
 from probekit.ablation import Ablation, run_ablation
 from probekit.causal import Sizes
 from probekit.models import Model
 from probekit.patching import Patching, run_patching
-from probekit.report import headline_table
-from probekit.report.markup import Html, joined, tag
-from probekit.runs import RESULTS, atomic_write, write_json
+from probekit.report.index import write_index
+from probekit.runs import RESULTS, write_json
 
 PARTS = ("probe", "patch", "ablate")
 SETS = ("vignettes", "minimal_pairs")
-STYLE = "body{font:16px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-STYLE += "table{border-collapse:collapse;font-size:14px}td,th{padding:.2rem .6rem;text-align:left}"
 
 
 def main() -> None:
@@ -52,8 +49,9 @@ def main() -> None:
     model = load_model(given.model, dtype=given.dtype)
     with Progress(console=Console(stderr=True)) as bars:
         parts = list(run(model, given, out, bars))
-    gather(out, parts)
-    print(out / "index.html")
+    page = write_index(out, "Whether, and which", parts)
+    write_json(out / "findings.json", {title: answers(folder) for title, folder in parts})
+    print(page)
 
 
 def run(model: Model, given: argparse.Namespace, out: Path, bars: Progress) -> Any:
@@ -83,23 +81,6 @@ def run(model: Model, given: argparse.Namespace, out: Path, bars: Progress) -> A
             ablation = Ablation(units, ("zero", "mean"), sizes=sizes)
             run_ablation(model, stimuli, folder, ablation, progress=progress)
             yield f"Knockout: {stimuli.name}", folder
-
-
-def gather(out: Path, parts: list[tuple[str, Path]]) -> None:
-    """`index.html` with every part's headline, and `findings.json`."""
-    body = [tag("h1", "Whether, and which")]
-    for title, folder in parts:
-        page = write_report(folder)
-        caption, columns, rows = headline_table(folder)
-        link = tag("a", "the whole page", href=f"{folder.name}/{page.name}")
-        head = tag("tr", *[tag("th", column) for column in columns])
-        lines = [tag("tr", *[tag("td", cell) for cell in row]) for row in rows]
-        body += [tag("h2", title), tag("p", caption, " (", link, ")"), tag("table", head, *lines)]
-    head = tag("head", Html('<meta charset="utf-8">'), tag("title", "Study A"), tag("style", STYLE))
-    page = "<!doctype html>\n" + tag("html", head, tag("body", joined(*body)), lang="en")
-    with atomic_write(out / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    write_json(out / "findings.json", {title: answers(folder) for title, folder in parts})
 
 
 def answers(folder: Path) -> dict[str, Any]:

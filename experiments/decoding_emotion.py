@@ -1,0 +1,146 @@
+"""Study C ("Decoding Emotion in the Deep", arXiv:2510.04064) whole, with its controls.
+
+At what depth is an emotion read, in models of which size; what does asking tell; how long is it
+kept; what does a system prompt change; and does the reply follow what is read?
+
+    python experiments/decoding_emotion.py smollm2-135m
+    python experiments/decoding_emotion.py smollm2-135m qwen2.5-coder-0.5b --parts depth
+
+1. depth: which of seven labels, at the embeddings and at every layer, last token and mean, without
+   and with the chat template (with one, every text ends with the same tokens: at the embeddings
+   the last token is chance by force).
+2. retain: while a neutral text goes on, and after the turn was removed from the past.
+3. express: asked for the label, told to be emotional or calm, and with what is read changed.
+
+Each part is a run folder under --out with its own page, and goes on where it was stopped;
+`index.html` gathers their headlines, and the figures by model and depth are printed.
+"""
+
+import argparse
+import csv
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from probekit import Options, StimulusSet, Template, run_probing
+from probekit.cli.application import bars, load, say
+from probekit.cli.scorecard import held_to_readers
+from probekit.expression import PARTS as EXPRESSED
+from probekit.expression import Expression, run_expression
+from probekit.models import Model
+from probekit.persistence import Retention, run_retention
+from probekit.report.index import write_index
+from probekit.runs import RESULTS
+
+PARTS = ("depth", "retain", "express")
+TEMPLATES = ("none", "chat")
+SHARES = (0, 25, 50, 75, 100)
+"""Per cent of depth: 0 is the embeddings, 100 the last block."""
+
+
+def main() -> None:
+    """Run what is missing of every model, then gather and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("runs/decoding_emotion"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--templates", nargs="+", choices=TEMPLATES, default=TEMPLATES)
+    parser.add_argument("--express", nargs="+", choices=EXPRESSED, default=EXPRESSED)
+    parser.add_argument("--stimuli", default="utterances")
+    parser.add_argument("--tokens", type=int, default=511, help="of the neutral continuation")
+    parser.add_argument("--cuts", nargs="+", type=int, default=[0, 7, 63])
+    parser.add_argument("--posts", type=int, default=6, help="under every system prompt, a label")
+    parser.add_argument("--paraphrases", type=int, default=10)
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    for name in given.models:
+        model = load(name, given.device, given.dtype)
+        folder = given.out / model.public_name
+        parts = list(run(model, StimulusSet.load(given.stimuli), folder, given))
+        page = write_index(folder, f"Decoding emotion in {model.public_name}", parts)
+        print(f"{model.public_name}: {page}")
+        del model
+    print("\n".join(by_model(given.out)))
+
+
+def run(
+    model: Model, stimuli: StimulusSet, out: Path, given: argparse.Namespace
+) -> Iterator[tuple[str, Path]]:
+    """Every part of one model, as (title, folder)."""
+    command, able = shlex.join(sys.argv), bool(model.tokenizer.chat_template)
+    with bars() as progress:
+        for name in given.templates if "depth" in given.parts else ():
+            if name == "chat" and not able:
+                continue
+            options = Options(
+                sites=("resid_pre.0", "resid_post"),
+                template=Template.load(name),
+                classes=True,
+                seed=given.seed,
+            )
+            folder = out / f"depth-{name}"
+            run_probing(model, [stimuli], folder, options, command=command, progress=progress)
+            yield f"Depth, {'with the' if name == 'chat' else 'without a'} chat template", folder
+        if "retain" in given.parts:
+            retention = Retention(tokens=given.tokens, cuts=tuple(given.cuts), seed=given.seed)
+            keep = partial(run_retention, command=command, progress=progress, say=say)
+            yield "Retained", keep(model, stimuli, out / "retain", retention)
+        if "express" in given.parts:
+            expression = Expression(
+                parts=tuple(given.express),
+                posts=given.posts,
+                paraphrases=given.paraphrases,
+                seed=given.seed,
+            )
+            judge, _ = held_to_readers("ensemble", "", None, False)
+            write = partial(run_expression, command=command, progress=progress, say=say)
+            yield "Expressed", write(model, stimuli, out / "express", expression, judge=judge)
+
+
+def by_model(out: Path) -> Iterator[str]:
+    """Depth and size: a line for each model, template and pooling that has been run."""
+    for folder in sorted(out.glob("*/depth-*")):
+        with (folder / RESULTS).open(encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+        words = value(rows, condition="baseline", method="reference", metric="auroc")
+        for pooling in ("last", "mean"):
+            own = [row for row in rows if row["pooling"] == pooling]
+            yield f"{folder.parent.name}, {folder.name}, {pooling}; words alone {words}"
+            yield from by_depth(own)
+
+
+def by_depth(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """Accuracy and AUROC at shares of depth, and where the AUROC peaks."""
+    layers = {int(row["layer"]) for row in rows if row["site"] == "resid_post" and row["layer"]}
+    for share in SHARES:
+        # After block l stands at (l + 1) / blocks of depth.
+        site, layer = ("resid_pre", 0) if not share else ("resid_post", place(share, len(layers)))
+        at = {"site": site, "layer": str(layer), "condition": "probe"}
+        figures = [f"{m} {value(rows, metric=m, **at)}" for m in ("accuracy", "auroc")]
+        above = value(rows, metric="auroc_above_text", **at)
+        yield f"  {share:3} % ({site}.{layer}): {', '.join(figures)}, above text {above}"
+    (peak,) = [r for r in rows if r["metric"] == "peak_layer" and r["site"] == "resid_post"]
+    ends = [(float(peak[name]) + 1) / len(layers) for name in ("value", "low", "high")]
+    yield f"  peak at {ends[0]:.2f} of depth [{ends[1]:.2f}, {ends[2]:.2f}]"
+
+
+def place(share: int, blocks: int) -> int:
+    """The block after which so many per cent of depth are done."""
+    return max(0, round(share / 100 * blocks) - 1)
+
+
+def value(rows: Sequence[dict[str, str]], **cells: str) -> str:
+    """A figure with its interval."""
+    cells = {"layer": "", "emotion": "", **cells}
+    (row,) = [r for r in rows if all(r[name] == cell for name, cell in cells.items())]
+    return f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]"
+
+
+if __name__ == "__main__":
+    main()
