@@ -274,10 +274,10 @@ def run(tmp_path_factory):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_expression(model, few(12), out, SMALL, judge=LexiconJudge(), progress=dies)
+        run_expression(model, few(6), out, SMALL, judge=LexiconJudge(), progress=dies)
     before = {path.name: path.stat().st_mtime_ns for path in (out / "stages").iterdir()}
     assert not (out / "results.csv").exists()
-    run_expression(model, few(12), out, SMALL, judge=LexiconJudge(), say=told.append)
+    run_expression(model, few(6), out, SMALL, judge=LexiconJudge(), say=told.append)
     after = {path.name: path.stat().st_mtime_ns for path in (out / "stages").iterdir()}
     assert {name: after[name] for name in before} == before, "a finished stage is not made again"
     return out, told
