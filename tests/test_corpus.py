@@ -193,7 +193,7 @@ def test_a_corpus_that_breaks_off_leaves_whole_shards_and_goes_on(tmp_path, monk
     import probekit.activations as activations
 
     model, path = build("llama"), few(tmp_path)
-    read, calls = activations._Job.run, []
+    read, calls = activations.Job.run, []
 
     def breaking(self, *args):
         calls.append(1)
@@ -201,7 +201,7 @@ def test_a_corpus_that_breaks_off_leaves_whole_shards_and_goes_on(tmp_path, monk
             raise KeyboardInterrupt
         return read(self, *args)
 
-    monkeypatch.setattr(activations._Job, "run", breaking)
+    monkeypatch.setattr(activations.Job, "run", breaking)
     corpus = Corpus(path, filters=Filters(repeats="exact"))
     asked = (tmp_path / "store", ["resid_post.1"], ["last"])
     with pytest.raises(KeyboardInterrupt):
