@@ -192,7 +192,7 @@ def _fill(order: _Order, numbers: list[int], workers: int, advance: Advance) -> 
                 if row["error"] is not None:
                     raise row["error"]
                 advance(row["items"])
-        except ray.exceptions.ActorDiedError as error:
+        except ray.exceptions.RayActorError as error:
             raise UserError(
                 f"a worker died {RETRIES + 1} times on the same texts, perhaps out of memory: give "
                 "fewer --workers, or a smaller dtype or model"
