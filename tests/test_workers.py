@@ -18,6 +18,8 @@ from probekit import load_model
 from probekit.activations import SHARD_ITEMS
 from probekit.cli import run
 from probekit.corpus import Corpus, Filters, Items, capture_corpus
+from probekit.corpus.workers import _Worker
+from probekit.errors import UserError
 from probekit.store import ActivationStore
 
 pytest.importorskip("ray", reason="pip install 'emotion-probekit[ray]'")
@@ -150,6 +152,22 @@ def test_a_killed_driver_goes_on_without_doing_anything_again(home, cluster, tmp
     assert {name: (out / name).stat().st_mtime_ns for name in done} == done
     assert content(out) == content(home / "single")
     assert store.ids == tuple(Items(out).column("id"))
+
+
+class Deadly(_Worker):
+    """Dies on window 3, whenever it is tried."""
+
+    def _fill(self, number):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._fill(number)
+
+
+@pytest.mark.slow
+def test_texts_on_which_every_worker_dies_end_the_run(home, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("probekit.corpus.workers._Worker", Deadly)
+    with pytest.raises(UserError, match="a worker died 4 times on the same texts"):
+        captured(home, tmp_path / "store", workers=2)
 
 
 def test_a_store_with_a_hole_is_read_up_to_it_and_one_worker_fills_it(home, tmp_path):
