@@ -5,7 +5,7 @@
 - **capture**: every `resid_post` with `last` and `mean` of 1,500 texts, written to a store, against
   a bare forward pass of the decoder body on the same padded batches; the bare pass against itself.
 - **memory**: peak resident memory and time of the command with a tiny random model on growing
-  numbers of rows, in processes of their own; the largest is killed in the middle, too, and resumed.
+  numbers of rows, in processes of their own; the largest is killed in the middle and resumed.
 - **workers**: one against two workers that share the cores, with their start and without.
 
 Rounds are interleaved (A B A B ...); each printed ratio is the median of the rounds' ratios, with
@@ -15,6 +15,7 @@ its quartiles. Texts are made here from a seed.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from bench_capture import compare, padded_batches, random_llama
 
 from probekit import StimulusSet, capture, load_model
 from probekit.activations import SHARD_ITEMS
+from probekit.corpus import Items
+from probekit.store import ActivationStore
 
 SITES, POOLINGS = ["resid_post"], ["last", "mean"]
 ROWS = (10_000, 50_000, 434_192)
@@ -85,7 +88,7 @@ def bench_capture(asked: argparse.Namespace) -> None:
 
 
 def bench_memory(asked: argparse.Namespace) -> None:
-    """The command on more and more rows; the largest once more with a kill in the middle."""
+    """The command on more and more rows; the largest is killed in the middle."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         model = random_llama((64, 2, 4, 2, 128), vocabulary=49152, dtype=torch.float32)
@@ -96,42 +99,39 @@ def bench_memory(asked: argparse.Namespace) -> None:
             corpus = home / f"{count}.jsonl"
             with corpus.open("w") as file:
                 file.writelines(json.dumps(row) + "\n" for row in generated(count))
-            seconds, memory = measured(command(home, corpus, home / "whole"))
-            size = sum(file.stat().st_size for file in (home / "whole").iterdir()) / 1e6
+            if count == max(asked.rows):
+                start_and_kill(home, corpus)
+            done = {file: file.stat().st_mtime_ns for file in home.glob("store/*.safetensors")}
+            seconds, memory = measured(command(home, corpus))
+            kept = all(file.stat().st_mtime_ns == when for file, when in done.items())
+            store, items = ActivationStore(home / "store"), Items(home / "store")
             print(
-                f"memory | {count:,} rows | {seconds:.0f} s, {memory}, "
-                f"{size:.0f} MB written; load {os.getloadavg()[0]:.1f}",
+                f"memory | {count:,} rows, {len(done)} of {len(store.shards)} shards there before "
+                f"(left alone: {kept}) | {seconds:.0f} s, {memory}, {len(store):,} items, whole: "
+                f"{store.ids == tuple(items.column('id'))}; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
-            if count == max(asked.rows):
-                resume(home, corpus)
-            subprocess.run(["rm", "-rf", home / "whole", home / "killed"], check=True)
+            shutil.rmtree(home / "store")
 
 
-def resume(home: Path, corpus: Path) -> None:
-    """Kill the command at half of its shards, run it again, and compare it with the whole."""
-    shards = sorted(file.name for file in (home / "whole").glob("*.safetensors"))
-    half = home / "killed" / shards[len(shards) // 2]
-    process = subprocess.Popen(command(home, corpus, home / "killed"), stderr=subprocess.DEVNULL)
+def start_and_kill(home: Path, corpus: Path) -> None:
+    """Run the command until half of the shards are there, and kill it."""
+    half = home / "store" / f"{int(corpus.stem) // SHARD_ITEMS // 2:05d}.safetensors"
+    start = time.perf_counter()
+    process = subprocess.Popen(command(home, corpus), stderr=subprocess.DEVNULL)
     while not half.exists() and process.poll() is None:
         time.sleep(0.05)
+    peak = megabytes(process.pid, "VmHWM")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = {file: file.stat().st_mtime_ns for file in (home / "killed").glob("*.safetensors")}
-    seconds, memory = measured(command(home, corpus, home / "killed"))
-    kept = all(file.stat().st_mtime_ns == when for file, when in done.items())
-    pairs = [(home / side / name for side in ("whole", "killed")) for name in shards]
-    same = all(a.read_bytes() == b.read_bytes() for a, b in pairs)
-    print(
-        f"memory | killed at {len(done)} of {len(shards)} shards, resumed in {seconds:.0f} s, "
-        f"{memory}; finished shards left alone: {kept}; equal to the whole: {same}",
-        flush=True,
-    )
+    seconds = time.perf_counter() - start
+    print(f"memory | killed at half after {seconds:.0f} s, peak {peak:.0f} MB", flush=True)
 
 
-def command(home: Path, corpus: Path, out: Path) -> list[str]:
+def command(home: Path, corpus: Path) -> list[str]:
     """The capture of a generated corpus with the tiny model, near repeats dropped."""
-    words = ["capture", home / "tiny", corpus, "--out", out, "--repeats", "near", "--device", "cpu"]
+    words = ["capture", home / "tiny", corpus, "--out", home / "store", "--repeats", "near"]
+    words += ["--device", "cpu"]
     return [*PROBEKIT, *map(str, words)]
 
 

@@ -18,6 +18,7 @@ from probekit import load_model
 from probekit.activations import SHARD_ITEMS
 from probekit.cli import run
 from probekit.corpus import Corpus, Filters, Items, capture_corpus
+from probekit.corpus.cluster import _threads
 from probekit.corpus.workers import _Worker
 from probekit.errors import UserError
 from probekit.store import ActivationStore
@@ -47,7 +48,7 @@ def cluster(home):
     """A Ray that runs already: it is used, and left running."""
     import ray
 
-    from probekit.corpus.workers import check_workers
+    from probekit.corpus.cluster import check_workers
 
     check_workers(2)
     before = Path.cwd()
@@ -183,6 +184,8 @@ def test_a_store_with_a_hole_is_read_up_to_it_and_one_worker_fills_it(home, tmp_
 def test_workers_that_cannot_be_are_refused(home, tmp_path, capsys, monkeypatch):
     asked = ("capture", home / "tiny", home / "corpus.jsonl", "--out", tmp_path / "s", "--workers")
     assert "0 workers: give 1 or more" in refused(capsys, *asked, "0")
+    with pytest.raises(UserError, match="2 workers and 1 GPUs: give at most 1"):
+        _threads({"CPU": 8, "GPU": 1}, 2, "cuda")
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'emotion-probekit[ray]'" in refused(capsys, *asked, "2")
     assert not (tmp_path / "s").exists()

@@ -60,7 +60,7 @@ def capture(
     What is dropped is counted in the store's manifest.json.
     """
     from probekit.corpus import Corpus, Filters, Items, capture_corpus
-    from probekit.corpus.workers import check_workers
+    from probekit.corpus.cluster import check_workers
     from probekit.prompts import Template
 
     check_workers(workers)

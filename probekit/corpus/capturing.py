@@ -5,9 +5,10 @@ from pathlib import Path
 
 from probekit import runs
 from probekit.activations import SHARD_ITEMS, Job, capture
+from probekit.corpus.cluster import check_workers
 from probekit.corpus.items import prepare
 from probekit.corpus.streaming import Corpus
-from probekit.corpus.workers import capture_by_workers, check_workers
+from probekit.corpus.workers import capture_by_workers
 from probekit.models import Model
 from probekit.prompts import NO_TEMPLATE, Template
 from probekit.store import ActivationStore

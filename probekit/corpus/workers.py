@@ -5,12 +5,7 @@ from `items.parquet` and writes the shard of that number. What passes between pr
 so the store is the same whatever the number of workers, and whichever of them dies.
 """
 
-import logging
-import os
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,39 +15,15 @@ import numpy as np
 import torch
 
 from probekit.activations import Advance, Job, Window, holds
+from probekit.corpus.cluster import cluster
 from probekit.corpus.items import Items
 from probekit.errors import UserError
-from probekit.models import load_model
+from probekit.models import PaddingSide, load_model
 from probekit.prompts import Template
 from probekit.store import ActivationStore, sole_writer
 
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # No network that the user did not ask for.
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # Under `uv run` Ray would pack up the working folder.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DATA_LOG_LEVEL": "CRITICAL",
-}
 RETRIES = 3
 """How often a window is tried again whose worker died."""
-OBJECTS = 100 << 20
-"""Bytes of Ray's store of objects: only numbers lie in it."""
-
-
-def check_workers(workers: int) -> None:
-    """Raise a `UserError` for a number of workers that cannot be, or where Ray is not installed."""
-    if workers < 1:
-        raise UserError(f"{workers} workers: give 1 or more")
-    if workers == 1:
-        return
-    _quieten()
-    try:
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{workers} workers need Ray, which is not installed ({error}): "
-            "pip install 'emotion-probekit[ray]', or leave out --workers"
-        ) from error
 
 
 def capture_by_workers(
@@ -60,8 +31,9 @@ def capture_by_workers(
 ) -> ActivationStore:
     """Fill a store with the activations of a corpus's items.
 
-    The model is loaded again in each worker, by the name that `load_model` was given; in a cluster
-    of several machines the model, the store and the cache must lie on a disk that all share.
+    Each worker loads the model again, by the name that `load_model` was given, on a device of the
+    kind that the caller's lies on; the caller keeps its own. In a cluster of several machines the
+    model, the store and the cache must lie on a disk that all share.
 
     Args:
         job: what is read.
@@ -108,6 +80,8 @@ class _Order:
     poolings: tuple[str, ...]
     template: Template
     truncate: bool
+    batch_tokens: int
+    side: PaddingSide
     folder: Path
 
     @staticmethod
@@ -123,6 +97,8 @@ class _Order:
             poolings=tuple(job.poolings),
             template=job.template,
             truncate=job.truncate,
+            batch_tokens=job.batch_tokens,
+            side=job.side,
             folder=folder,
         )
 
@@ -133,7 +109,15 @@ class _Order:
                 f"a worker that loads {self.model} gets other weights: give a model folder or name "
                 "that means the same to every worker"
             )
-        return Job(model, self.sites, self.poolings, template=self.template, truncate=self.truncate)
+        return Job(
+            model,
+            self.sites,
+            self.poolings,
+            template=self.template,
+            truncate=self.truncate,
+            batch_tokens=self.batch_tokens,
+            side=self.side,
+        )
 
 
 class _Worker:
@@ -145,7 +129,6 @@ class _Worker:
 
     @cached_property
     def job(self) -> Job:
-        _hush()
         return self.order.job()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +156,7 @@ def _fill(order: _Order, numbers: list[int], workers: int, advance: Advance) -> 
     import ray.exceptions
     from ray.util.annotations import RayDeprecationWarning
 
-    with _cluster(workers, order.device) as threads:
+    with cluster(workers, order.device) as threads:
         # One block a window: no task of reading competes with the workers for a core.
         windows = ray.data.from_items(numbers, override_num_blocks=len(numbers))
         with warnings.catch_warnings(category=RayDeprecationWarning, action="ignore"):
@@ -197,76 +180,3 @@ def _fill(order: _Order, numbers: list[int], workers: int, advance: Advance) -> 
                 f"a worker died {RETRIES + 1} times on the same texts, perhaps out of memory: give "
                 "fewer --workers, or a smaller dtype or model"
             ) from error
-
-
-@contextmanager
-def _cluster(workers: int, device: str) -> Iterator[int]:
-    """Ray for the time of a capture, and the threads that each worker may use.
-
-    A cluster that runs is used (RAY_ADDRESS, or `ray.init` before); else Ray is started on this
-    machine, and ended afterwards.
-    """
-    import ray
-    import ray.data
-
-    ours = not ray.is_initialized()
-    started: dict[str, Any] = (
-        {}
-        if os.environ.get("RAY_ADDRESS")
-        else {
-            "num_cpus": max(workers, os.cpu_count() or 1),
-            "include_dashboard": False,
-            "object_store_memory": OBJECTS,
-        }
-    )
-    if ours:
-        with _silent():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **started)
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    try:
-        with ray.data.DataContext.current(context):
-            yield _threads(ray.cluster_resources(), workers, device)
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _threads(resources: Mapping[str, float], workers: int, device: str) -> int:
-    """Threads of a worker: they share what this machine would use for one.
-
-    Raises:
-        UserError: more workers than devices; they would wait for ever.
-    """
-    name = "CPU" if device == "cpu" else "GPU"
-    there = int(resources.get(name, 0))
-    if workers > there:
-        raise UserError(f"{workers} workers and {there} {name}s: give at most {there} workers")
-    return max(1, torch.get_num_threads() // workers)
-
-
-def _quieten() -> None:
-    """Settings that Ray reads as it is imported."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what libraries print past Python: Ray tells the level of its log, whatever it is."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _hush() -> None:
-    from transformers.utils import logging as chatter
-
-    chatter.disable_progress_bar()
-    chatter.set_verbosity_error()
