@@ -62,12 +62,14 @@ def bench_capture(asked: argparse.Namespace) -> None:
     batches = [batch for window in windows for batch in padded_batches(model, window)]
     tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
     print(f"{len(texts)} texts, {tokens} tokens in {len(batches)} batches, {model.dtype}")
-    spent: dict[str, list[float]] = {"bare": [], "capture": []}
+    wall: dict[str, list[float]] = {"bare": [], "bare again": [], "capture": []}
+    work: dict[str, list[float]] = {name: [] for name in wall}
 
     def timed(name: str, run: Callable[[], object]) -> None:
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         run()
-        spent[name].append(tokens / (time.perf_counter() - start))
+        wall[name].append(time.perf_counter() - start)
+        work[name].append(time.process_time() - worked)
 
     def bare() -> None:
         for batch in batches:
@@ -79,12 +81,17 @@ def bench_capture(asked: argparse.Namespace) -> None:
 
     runs: dict[str, Callable[[], object]] = {
         "bare": lambda: timed("bare", bare),
-        "bare again": bare,
+        "bare again": lambda: timed("bare again", bare),
         "capture": lambda: timed("capture", to_store),
     }
     compare("capture", runs, "bare", asked.rounds, warm_up=False)
-    told = {name: f"{np.median(rates):,.0f}" for name, rates in spent.items()}
-    print(f"tokens a second: {told}; load {os.getloadavg()[0]:.1f}", flush=True)
+    for name in wall:
+        ratios = np.array(work[name]) / np.array(work["bare"])
+        print(
+            f"capture | {name:10} | {tokens / np.median(wall[name]):,.0f} tokens a second | ratio "
+            f"of processor time to bare: {np.median(ratios):.3f}; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
 
 
 def bench_memory(asked: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from probekit import load_model
 from probekit.activations import SHARD_ITEMS
 from probekit.cli import run
 from probekit.corpus import Corpus, Filters, Items, capture_corpus
-from probekit.corpus.cluster import _threads
+from probekit.corpus.cluster import _start, _threads, check_workers
 from probekit.corpus.workers import _Worker
 from probekit.errors import UserError
 from probekit.store import ActivationStore
@@ -48,12 +48,10 @@ def cluster(home):
     """A Ray that runs already: it is used, and left running."""
     import ray
 
-    from probekit.corpus.cluster import check_workers
-
     check_workers(2)
     before = Path.cwd()
     os.chdir(home)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    _start(2)
     os.chdir(before)
     yield
     assert ray.is_initialized()
@@ -186,6 +184,9 @@ def test_workers_that_cannot_be_are_refused(home, tmp_path, capsys, monkeypatch)
     assert "0 workers: give 1 or more" in refused(capsys, *asked, "0")
     with pytest.raises(UserError, match="2 workers and 1 GPUs: give at most 1"):
         _threads({"CPU": 8, "GPU": 1}, 2, "cuda")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match=r"no Ray cluster answers at RAY_ADDRESS 127\.0\.0\.1:1"):
+        _start(2)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'emotion-probekit[ray]'" in refused(capsys, *asked, "2")
     assert not (tmp_path / "s").exists()

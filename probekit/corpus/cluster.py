@@ -2,10 +2,12 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,7 +49,7 @@ def cluster(workers: int, device: str) -> Iterator[int]:
     machine, and ended afterwards.
 
     Raises:
-        UserError: no cluster at RAY_ADDRESS, or fewer devices than workers.
+        UserError: no cluster at RAY_ADDRESS, fewer devices than workers, or Ray does not start.
     """
     import ray
     import ray.data
@@ -66,22 +68,44 @@ def cluster(workers: int, device: str) -> Iterator[int]:
 
 
 def _start(workers: int) -> None:
+    """Connect to the cluster at RAY_ADDRESS, or start one here, twice where the machine is busy."""
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    cores = None if address else max(workers, os.cpu_count() or 1)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address := os.environ.get("RAY_ADDRESS"):
+        _refuse_silence(address)
+        ray.init(**quiet)
+        return
+    cores = max(workers, os.cpu_count() or 1)
+    for last in (False, True):
+        try:
+            with _silent():
+                ray.init(
+                    num_cpus=cores, include_dashboard=False, object_store_memory=OBJECTS, **quiet
+                )
+            return
+        except Exception as error:  # Ray raises no narrower kind for what did not start in 30 s.
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if last:
+                raise UserError(
+                    f"Ray did not start twice ({error}): try again when this machine is less busy, "
+                    "or leave out --workers"
+                ) from error
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise a `UserError` where nothing listens at host:port; Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdecimal():
+        return
     try:
-        with _silent():
-            ray.init(
-                num_cpus=cores,
-                include_dashboard=None if address else False,
-                object_store_memory=None if address else OBJECTS,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except ConnectionError as error:
+        socket.create_connection((host, int(port)), 10).close()
+    except OSError as error:
         raise UserError(
-            f"no Ray cluster answers at RAY_ADDRESS {address}: start it, or unset RAY_ADDRESS"
+            f"no Ray cluster answers at RAY_ADDRESS {address} ({error.strerror or error}): start "
+            "it, or unset RAY_ADDRESS"
         ) from error
 
 
