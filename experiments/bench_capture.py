@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from probekit import StimulusSet, capture, load_model
-from probekit.activations import _batches
+from probekit.activations.job import batches
 from probekit.models import Model, from_parts
 
 SHAPES = {
@@ -116,7 +116,7 @@ def padded_batches(model: Model, texts: list[str]):
     """The batches that `capture` makes of one window of texts."""
     prompts = sorted(model.encode(texts), key=len)
     budget = 16384 if model.device.type == "cuda" else 2048
-    rows = _batches([len(prompt) for prompt in prompts], budget)
+    rows = batches([len(prompt) for prompt in prompts], budget)
     return [model.collate([prompts[row] for row in part]) for part in rows]
 
 

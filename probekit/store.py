@@ -157,9 +157,18 @@ class ActivationStore:
         return tuple(self.header["poolings"])
 
     @property
+    def numbers(self) -> list[int]:
+        """The numbers of all shards on disk; some are missing while several workers write."""
+        return sorted(int(file.stem) for file in self.folder.glob("[0-9]*.safetensors"))
+
+    def shard(self, number: int) -> Path:
+        """Where the shard of a number lies, or will lie."""
+        return self.folder / f"{number:05d}.safetensors"
+
+    @property
     def shards(self) -> list[Path]:
-        """The whole shards, in order."""
-        return sorted(self.folder.glob("[0-9]*.safetensors"))
+        """The shards in order, up to the first that is missing."""
+        return [self.shard(held) for place, held in enumerate(self.numbers) if held == place]
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -167,7 +176,10 @@ class ActivationStore:
         return tuple(id_ for shard in self.shards for id_ in self.items_of(shard)[0])
 
     def __len__(self) -> int:
-        return len(self.ids)
+        shards = self.shards  # All but the last are full.
+        if not shards:
+            return 0
+        return (len(shards) - 1) * self.header["shard_items"] + len(self.items_of(shards[-1])[0])
 
     @staticmethod
     def items_of(shard: Path) -> tuple[list[str], str]:
@@ -182,7 +194,7 @@ class ActivationStore:
         Args:
             texts: the digest of the items' texts, from `digest_texts`.
         """
-        with atomic_write(self.folder / f"{number:05d}.safetensors") as temporary:
+        with atomic_write(self.shard(number)) as temporary:
             # One entry: safetensors writes several in random order, and bytes must repeat.
             items = json.dumps({"ids": list(ids), "texts": texts})
             save_file(dict(arrays), temporary, metadata={"items": items})

@@ -1,5 +1,6 @@
 """Corpora: what filters leave, what counts as a repeat, labels from one taxonomy to another."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from families import TEXTS, build
+from families import TEXTS, build, network, tokenizer
 from test_cli import refused
 
 from probekit import load_model
@@ -193,7 +194,7 @@ def test_a_corpus_that_breaks_off_leaves_whole_shards_and_goes_on(tmp_path, monk
     import probekit.activations as activations
 
     model, path = build("llama"), few(tmp_path)
-    read, calls = activations._Job.run, []
+    read, calls = activations.Job.run, []
 
     def breaking(self, *args):
         calls.append(1)
@@ -201,7 +202,7 @@ def test_a_corpus_that_breaks_off_leaves_whole_shards_and_goes_on(tmp_path, monk
             raise KeyboardInterrupt
         return read(self, *args)
 
-    monkeypatch.setattr(activations._Job, "run", breaking)
+    monkeypatch.setattr(activations.Job, "run", breaking)
     corpus = Corpus(path, filters=Filters(repeats="exact"))
     asked = (tmp_path / "store", ["resid_post.1"], ["last"])
     with pytest.raises(KeyboardInterrupt):
@@ -252,3 +253,28 @@ def test_the_command_refuses_what_cannot_be(tmp_path, capsys):
     assert "unknown way with repeats" in refused(capsys, *asked, "--repeats", "some")
     assert "say which taxonomy" in refused(capsys, *asked, "--to", "ekman")
     assert "moods" in refused(capsys, *asked, "--taxonomy", "moods")
+
+
+def test_the_command_takes_texts_without_labels_and_refuses_what_it_finds(tmp_path, capsys):
+    network("llama").save_pretrained(tmp_path / "tiny")
+    tokenizer().save_pretrained(tmp_path / "tiny")
+    plain = written(tmp_path / "plain.jsonl", [{"text": "rain fell"}, {"text": "she smiled"}])
+
+    def asked(path):
+        return [str(word) for word in ("capture", tmp_path / "tiny", path, "--out", path.stem)]
+
+    with contextlib.chdir(tmp_path):
+        assert run(asked(plain)) == 0
+        assert Items(tmp_path / "plain").column("label") == ["", ""]
+        capsys.readouterr()
+        empty = tmp_path / "empty.jsonl"
+        empty.touch()
+        assert "empty.jsonl holds no row" in refused(capsys, *asked(empty))
+        odd = written(tmp_path / "odd.jsonl", [{"text": "rain fell", "label": "joyous"}])
+        said = refused(capsys, *asked(odd), "--taxonomy", "goemotions")
+        assert "odd.jsonl, line 1: 'joyous' is no label of the taxonomy 'goemotions'" in said
+        assert "the nearest is 'joy'" in said
+        plain.rename(short := tmp_path / "short.jsonl")
+        said = refused(capsys, *asked(short), "--fewest-words", "9")
+        assert "no text is left after the filters (2 too short)" in said
+    assert not list((tmp_path / "odd").glob("*")), "what was refused leaves nothing"

@@ -48,6 +48,9 @@ def capture(
     repeats: Annotated[
         str, typer.Option(help="keep all, drop exact ones, or near ones too.")
     ] = "keep",
+    workers: Annotated[
+        int, typer.Option(help="Processes that read; more than one need emotion-probekit[ray].")
+    ] = 1,
     device: Device = "auto",
     dtype: Dtype = "auto",
     truncate: Truncate = False,
@@ -57,8 +60,10 @@ def capture(
     What is dropped is counted in the store's manifest.json.
     """
     from probekit.corpus import Corpus, Filters, Items, capture_corpus
+    from probekit.corpus.cluster import check_workers
     from probekit.prompts import Template
 
+    check_workers(workers)
     filters = Filters(fewest_words, language, repeats)
     asked = Corpus(corpus, text, label, filters, taxonomy, to)
     asked.check()
@@ -73,6 +78,7 @@ def capture(
             split(pooling),
             template=shape,
             truncate=truncate,
+            workers=workers,
             command=shlex.join(sys.argv[1:]),
             advance=runs.counting(progress, "reading"),
         )

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from probekit import runs
-from probekit.activations import SHARD_ITEMS, capture
+from probekit.activations import SHARD_ITEMS, Job, capture
+from probekit.corpus.cluster import check_workers
 from probekit.corpus.items import prepare
 from probekit.corpus.streaming import Corpus
+from probekit.corpus.workers import capture_by_workers
 from probekit.models import Model
 from probekit.prompts import NO_TEMPLATE, Template
 from probekit.store import ActivationStore
@@ -22,6 +24,7 @@ def capture_corpus(
     template: Template = NO_TEMPLATE,
     truncate: bool = False,
     shard_items: int = SHARD_ITEMS,
+    workers: int = 1,
     command: str = "",
     advance: Callable[[int], None] = lambda _: None,
 ) -> ActivationStore:
@@ -37,24 +40,32 @@ def capture_corpus(
         sites, positions, template: as in `capture`.
         truncate: cut texts that do not fit the context, instead of refusing them.
         shard_items: texts of a shard.
+        workers: processes that read; more than one need Ray and load the model each, by its name,
+            on a device of the kind that this model is on. In a cluster of several machines the
+            model, the store and the cache must lie on a disk that all share.
         command: what the user typed, for the manifest.
         advance: called with the number of texts finished.
 
     Raises:
-        UserError: as `prepare` and `capture`.
+        UserError: as `prepare` and `capture`; workers that cannot be, or no Ray for them.
     """
+    check_workers(workers)
     items = prepare(corpus, out, shard_items)
-    store = capture(
-        model,
-        items.texts(),
-        sites,
-        positions,
-        store=out,
-        template=template,
-        truncate=truncate,
-        shard_items=shard_items,
-        advance=advance,
-    )
+    if workers > 1:
+        job = Job(model, sites, positions, template=template, truncate=truncate)
+        store = capture_by_workers(job, items, out, shard_items, workers, advance)
+    else:
+        store = capture(
+            model,
+            items.texts(),
+            sites,
+            positions,
+            store=out,
+            template=template,
+            truncate=truncate,
+            shard_items=shard_items,
+            advance=advance,
+        )
     manifest = {
         "corpus": Path(corpus.name_or_path).name,
         **items.key,
@@ -62,6 +73,7 @@ def capture_corpus(
         "model": model.describe(),
         "template": template.describe(),
         "truncate": truncate,
+        "workers": workers,
         "command": command,
     }
     runs.write_json(out / runs.MANIFEST, manifest)

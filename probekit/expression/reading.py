@@ -8,7 +8,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probekit.activations import batches
+from probekit.activations.job import batches
 from probekit.edits import Edit, applied
 from probekit.hooks import reading, stopping_after
 from probekit.models import Model
