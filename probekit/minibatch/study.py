@@ -147,12 +147,12 @@ class Study:
 
     def _fitted(self, method: str) -> Made:
         _ = self.scaling  # Its stage comes first.
-        own = {
-            **self.probe_of(method).get_params(),
-            "batch": self.options.batch,
-            "buffer_bytes": self.options.buffer_bytes,
-        }
-        return self.stages.run(method, own, ("scaling",), partial(self._fit, method))
+        return self.stages.run(method, self._own(method), ("scaling",), partial(self._fit, method))
+
+    def _own(self, method: str) -> dict[str, Any]:
+        """What a probe is, and the order in which it sees the rows."""
+        sizes = {"batch": self.options.batch, "buffer_bytes": self.options.buffer_bytes}
+        return {**self.probe_of(method).get_params(), **sizes}
 
     def _fit(self, method: str) -> Made:
         probes = [self.probe_of(method), self.probe_of(method)]
@@ -177,7 +177,7 @@ class Study:
             ):
                 found[baseline] = made[name]
         if 0 in self.store.layers.get("resid_pre", ()) and "mean" in self.store.poolings:
-            own = {**self.identity, **self.probe_of(LINEAR).get_params()}
+            own = {**self.identity, **self._own(LINEAR)}
             made = self.stages.run(STATIC, own, (), self._read_static).arrays
             found[STATIC] = log_odds(made["probe"][:, 0])
         return found

@@ -17,6 +17,8 @@ COLUMNS = 2**18
 GRAMS = {"hashed_words": (1, 1), "hashed_ngrams": (1, 2)}
 """Baselines: words; words and pairs of neighbours."""
 PENALTIES = (1e-4, 1e-5, 1e-6)
+TOGETHER = 8192
+"""Texts in memory at once: every call of the fit goes over all columns some times."""
 LEAST_ROWS, LEAST_EPOCHS = 20_000, 5
 """Rows that a fit sees at least, and epochs."""
 Scores = NDArray[np.float64]
@@ -62,19 +64,22 @@ def learn_words(
     starts = np.cumsum([0, *(items.window_rows(n) for n in range(items.windows))])
     for epoch in range(max(LEAST_EPOCHS, -(-LEAST_ROWS // int(times.sum())))):
         random = np.random.default_rng([seed, epoch])
-        for window in random.permutation(items.windows):
-            rows = np.arange(int(starts[window]), int(starts[window + 1]))
-            drawn = random.permutation(np.repeat(rows, times[rows]))
+        for windows in _together(random.permutation(items.windows), starts):
+            rows, texts = _texts(items, windows, times > 0, starts)
+            drawn = random.permutation(np.repeat(np.arange(len(rows)), times[rows]))
             if not len(drawn):
                 continue
-            texts = [item.text for item in items.window(int(window))]
             for name, reader in readers.items():
-                counts = reader.transform(texts)[drawn - starts[window]]
+                counts = reader.transform(texts)[drawn]
                 for penalty in PENALTIES:
-                    fits[name, penalty].partial_fit(counts, labels[drawn], classes=classes)
+                    fit = fits[name, penalty]
+                    fit.partial_fit(counts, labels[rows[drawn]], classes=classes)
             advance(len(drawn))
     found: dict[str, list[Scores]] = {f"{name}/{penalty:g}": [] for name, penalty in fits}
-    for texts in _texts(items, held_out, starts):
+    for windows in _together(np.arange(items.windows), starts):
+        _, texts = _texts(items, windows, held_out, starts)
+        if not texts:
+            continue
         counts = {name: reader.transform(texts) for name, reader in readers.items()}
         for (name, penalty), fit in fits.items():
             said = fit.decision_function(counts[name])
@@ -83,9 +88,25 @@ def learn_words(
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _texts(items: Items, wanted: Bools, starts: Ints) -> Iterator[list[str]]:
-    for window in range(items.windows):
-        own = np.flatnonzero(wanted[starts[window] : starts[window + 1]])
-        if len(own):
-            held = items.window(window)
-            yield [held[place].text for place in own]
+def _together(order: Ints, starts: Ints) -> Iterator[list[int]]:
+    """Windows in their order, as many as make enough items."""
+    held: list[int] = []
+    for window in order.tolist():
+        held.append(window)
+        if sum(int(starts[each + 1] - starts[each]) for each in held) >= TOGETHER:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _texts(items: Items, windows: list[int], wanted: Bools, starts: Ints) -> tuple[Ints, list[str]]:
+    """Places and texts of the wanted items of some windows."""
+    rows: list[int] = []
+    texts: list[str] = []
+    for window in windows:
+        for place, item in enumerate(items.window(window), int(starts[window])):
+            if wanted[place]:
+                rows.append(place)
+                texts.append(item.text)
+    return np.array(rows, np.int64), texts
