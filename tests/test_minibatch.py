@@ -101,8 +101,9 @@ def test_a_linear_probe_comes_near_the_exact_fit(tmp_path, classes):
     values, labels = clouds(1500, classes=classes, at=(0, 2))
     store, learned = stored(tmp_path / "s", values, labels), np.arange(1500) < 1000
     blocks = Blocks(store, "resid_post", "last")
-    probes = MiniBatchProbes().fit(Batches(blocks, labels, learned.astype(int)))
-    exact = LayerProbes().fit(values[learned], labels[learned])
+    # A penalty that is felt.
+    probes = MiniBatchProbes(C=0.01).fit(Batches(blocks, labels, learned.astype(int)))
+    exact = LayerProbes(0.01).fit(values[learned], labels[learned])
     found = probes.decision(blocks, ~learned)
     wanted = exact.decision_function(values[~learned])
     if classes == 2:
@@ -239,7 +240,7 @@ def test_parts_keep_groups_whole_and_stay_where_they_are():
     part = hashed(names, (80, 10, 10), 0)
     shares = np.bincount(part) / 4000
     assert np.allclose(shares, (0.8, 0.1, 0.1), atol=0.02)
-    assert np.array_equal(hashed(names[:100], (80, 10, 10), 0), part[:100])
+    assert np.array_equal(hashed(names[:99:-1], (80, 10, 10), 0), part[:99:-1])
     assert (hashed(names, (80, 10, 10), 1) != part).mean() > 0.2
 
 
