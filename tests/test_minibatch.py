@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_and_shards_do_not_matter(tmp_path):
             probe = MiniBatchProbes(seed=3).fit(Batches(blocks, labels, seed=3))
             said[name, again] = probe.decision(blocks, np.ones(1200, bool))
         assert np.array_equal(said[name, 0], said[name, 1])
-    assert blocks._together == 3, "the last store does not fit its buffer"
+    assert blocks._fitting == 3, "the last store does not fit its buffer"
     assert np.allclose(said["a", 0], said["b", 0], atol=1e-4), "one buffer: the very same order"
     for layer in range(3):
         own, other = (said[name, 0][:, layer].ravel() for name in "ac")

@@ -36,14 +36,14 @@ class Block(NamedTuple):
 class Blocks:
     """All layers of one kind and pooling of a store, a block at a time.
 
-    Memory: one block, of at most `buffer_bytes` or one shard, and two copies of a shard while it
-    is read.
+    Memory: two blocks, the one in use and the one that is read after it, together at most
+    `buffer_bytes` (or two shards); and two copies of a shard while it is read.
 
     Args:
         store: where activations lie.
         kind, pooling: what is read of them.
         layers: numbers of neighbouring layers (default: all that were captured).
-        buffer_bytes: of a block.
+        buffer_bytes: of the blocks that are held.
         device: where blocks are put.
 
     Attributes:
@@ -82,7 +82,8 @@ class Blocks:
         self.width = shapes[0][2]
         self.starts = np.cumsum([0, *(shape[1] for shape in shapes)])
         largest = max(shape[1] for shape in shapes) * len(self.layers) * self.width * 4
-        self._together = max(1, buffer_bytes // largest)
+        self._fitting = buffer_bytes // largest
+        self._together = max(1, self._fitting // 2)
         self.device = torch.device(device)
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Blocks:
             seed: of the order.
             scaling: how values are standardised (default: not).
         """
-        if len(self._shards) <= self._together:
+        if len(self._shards) <= self._fitting:
             whole = list(self._block(list(range(len(self._shards))), wanted, scaling))
             yield from ((epoch, block) for epoch in range(count) for block in whole)
         else:
