@@ -271,7 +271,7 @@ def load_model(
     name = str(name_or_path)
     if dtype != "auto" and dtype not in DTYPES:
         raise unknown("dtype", dtype, ["auto", *DTYPES])
-    target = _device(device)
+    target = device_of(device)
     folder = model_folder(name, say)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -320,7 +320,12 @@ def from_parts(hf: Any, tokenizer: Any, name: str) -> Model:
     return model
 
 
-def _device(device: str) -> torch.device:
+def device_of(device: str) -> torch.device:
+    """The device of a name such as "auto" (CUDA, else MPS, else CPU), "cpu" or "cuda:1".
+
+    Raises:
+        UserError: no such device on this machine.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

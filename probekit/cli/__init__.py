@@ -11,6 +11,7 @@ from probekit.cli import (  # noqa: F401 - registers the commands
     capture,
     causal,
     circuit,
+    corpus,
     directions,
     erasure,
     express,

@@ -65,6 +65,10 @@ class Items:
         rows = self._file.read_row_group(number).to_pydict()
         return [Item(*row) for row in zip(*(rows[name] for name in Item._fields), strict=True)]
 
+    def window_rows(self, number: int) -> int:
+        """How many items one shard has."""
+        return self._file.metadata.row_group(number).num_rows
+
     def texts(self) -> Iterator[tuple[str, str]]:
         """Stream (id, text)."""
         for number in range(self.windows):

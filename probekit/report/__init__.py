@@ -4,8 +4,8 @@
    (with `results`, `figures` and `sections`), `patch` and `ablate` (with `causal`),
    `directions` (with `learned`), `erase` (with `erasing`),
    `geometry` (with `geometry_rows`), `scorecard` (with `scorecard_rows`), `circuit` (with
-   `circuit_rows`), `retain` (with `retain_rows`),
-   `express` (with `express_rows`). `lines` are look-ups that several share.
+   `circuit_rows`), `retain` (with `retain_rows`), `express` (with `express_rows`), `corpus`
+   (with `corpus_rows`). `lines` are look-ups that several share.
 2. `views` are figures with text summaries, `parts` what the pages of all studies share.
 3. Here the sections become one page, in the `frame` that it shares with the page of a text.
 4. `opened` is a finished run as an object, for a notebook.
@@ -19,6 +19,7 @@ from probekit.errors import unknown
 from probekit.report import (
     ablate,
     circuit,
+    corpus,
     directions,
     erase,
     express,
@@ -124,6 +125,12 @@ STUDIES = {
         "what a model says of an emotional post: asked, told to be emotional, and in its reply",
         express.page,
         express.short_table,
+    ),
+    "probe-corpus": Study(
+        "probing a corpus",
+        "probes of a large corpus, beside what words alone and permuted labels achieve",
+        corpus.page,
+        corpus.short_table,
     ),
 }
 """How each study is shown."""

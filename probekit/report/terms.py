@@ -607,3 +607,37 @@ EXPRESSION = (
         "Benjamini–Hochberg over all tests of the study.",
     ),
 )
+CORPUS = (
+    (
+        "Parts",
+        "items are learned from, chosen on and reported on in three parts; a hash of the group’s "
+        "name decides, so that a scenario’s texts are never parted.",
+    ),
+    (
+        "Linear probe and MLP",
+        "softmax regression on standardised features, and the same on a hidden layer of ReLUs; "
+        "one of each a layer, trained in mini-batches.",
+    ),
+    (
+        "AUROC",
+        "chance that the probe gives an item of a class more of it than an item of another; of all "
+        "classes, the mean.",
+    ),
+    ("Balanced accuracy", "the mean of the classes’ recalls: 1 over their number is chance."),
+    (
+        "Words alone",
+        "the best text baseline on validation: logistic regressions on hashed counts of words or "
+        "1–2-grams, at several penalties, and on the mean input embedding.",
+    ),
+    ("Above text", "the probe less words alone, paired on the same items and draws of groups."),
+    (
+        "Null and selectivity",
+        "the same probe fitted on labels that were permuted across groups; and the probe less its "
+        "null (Hewitt and Liang 2019). A probe that can learn anything is little evidence.",
+    ),
+    (
+        "Intervals, p and q",
+        "95 % intervals and p by bootstrap over whole groups; q is p after Benjamini–Hochberg over "
+        "all differences of the run.",
+    ),
+)
