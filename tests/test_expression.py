@@ -30,7 +30,7 @@ from probekit.runs import COLUMNS
 from probekit.sites import Site
 from probekit.stimuli import StimulusSet
 
-SMALL = Expression(tokens=6, posts=1, paraphrases=2, bootstraps=60, permutations=60, chat=True)
+SMALL = Expression(tokens=6, posts=2, paraphrases=2, bootstraps=60, permutations=60, chat=True)
 NAMES = ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 
 
@@ -256,6 +256,7 @@ def test_a_crossed_bootstrap_resamples_posts_and_wordings():
         (("--paraphrases", "11"), "there are 10"),
         (("--dose", "9"), "dose 9"),
         (("--tokens", "0"), "tokens is 0"),
+        (("--posts", "1"), "posts is 1: give 2 or more"),
     ],
 )
 def test_the_command_refuses_what_cannot_be(capsys, options, said):

@@ -44,9 +44,11 @@ class Expression:
                 raise unknown("part", part, PARTS)
         if not self.parts:
             raise UserError(f"no part: give some of {', '.join(PARTS)}")
-        for name in ("tokens", "posts", "paraphrases", "bootstraps", "permutations"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}: give 1 or more")
+        # An interval over scenarios needs two of them.
+        least = {"tokens": 1, "posts": 2, "paraphrases": 1, "bootstraps": 1, "permutations": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UserError(f"{name} is {getattr(self, name)}: give {bound} or more")
         if self.paraphrases > PARAPHRASES:
             raise UserError(f"{self.paraphrases} paraphrases: there are {PARAPHRASES}")
         if self.folds < 2:

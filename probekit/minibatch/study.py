@@ -206,7 +206,7 @@ class Study:
 def refuse_broken(store: ActivationStore, items: Items) -> None:
     """Raise a `UserError` for a store whose capture has not finished, or is of other texts."""
     again = "run the same `probekit capture` again, it goes on"
-    if (count := len(store.shards)) < items.windows:
+    if (count := len(store.numbers)) < items.windows:
         raise UserError(
             f"{store.folder} is not whole: it has {count} of {items.windows} shards; {again}"
         )

@@ -142,7 +142,17 @@ def _mediated(run: Expressed) -> Iterator[Html]:
         parts += [f" {called}, what is read accounts for ",
                   shown(figure_of(effect), signed=True), ", a share of ",
                   shown(figure_of(share)), "."]  # fmt: skip
-    verdict = (
-        "" if total.estimate.side == 1 else "Without a total effect a share of it means nothing."
-    )
+    beyond = [
+        figure_of(run.change("given", BEYOND)).side == 1,
+        figure_of(run.change("taken", BEYOND)).side == -1,
+    ]
+    if total.estimate.side != 1:
+        verdict = "Without a total effect a share of it means nothing."
+    elif not any(beyond):
+        verdict = "Neither goes beyond its control: that what is read mediates is not shown."
+    else:
+        verdict = "Beyond its control: " + ", ".join(
+            name for name, shown_ in zip(("given", "taken"), beyond, strict=True) if shown_
+        )
+        verdict += "."
     yield _item("Mediation", *parts, verdict=verdict)
