@@ -293,19 +293,21 @@ def test_the_default_model_answers_replies_and_is_changed(run):
     assert {row["task"] for row in rows} == {"asking", "malleable", "expressed"}
     assert any("about" in line and "replies" in line for line in told)
 
-    def value(**cells):
+    def only(**cells):
         (row,) = [r for r in rows if all(r[name] == each for name, each in cells.items())]
-        return float(row["value"])
+        return {name: float(row[name]) for name in ("value", "low", "high")}
 
     accuracy = {"task": "asking", "metric": "accuracy"}
-    assert value(**accuracy, method="logistic") > value(**accuracy, condition="null")
-    change = {"task": "expressed", "metric": "target_probability_change", "method": "read_out"}
-    for name, side in (("erased", -1), ("added", 1), ("given", 1), ("taken", -1)):
-        own = value(**change, condition=name)
-        assert side * own > 0.1, f"{name} does not reach what is read"
-        assert abs(own) > abs(value(**change, condition=name + CONTROL)) + 0.05
+    null = only(**accuracy, condition="null")
+    assert only(**accuracy, method="logistic")["value"] > null["value"]
+    # Every change reaches what is read, beyond a control that is as large.
+    beyond = {"metric": "target_probability_change_beyond_control", "method": "read_out"}
+    for name in ("added", "given"):
+        assert only(**beyond, condition=name)["low"] > 0, name
+    for name in ("erased", "taken"):
+        assert only(**beyond, condition=name)["high"] < 0, name
     shift = {"task": "malleable", "metric": "agreement_shift", "condition": "emotional"}
-    assert abs(value(**shift, position="reply", method="judge")) <= 1
+    assert -1 <= only(**shift, position="reply", method="judge")["value"] <= 1
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["judge"] == "lexicon"
     assert len(manifest["examples"]) == 7
