@@ -143,7 +143,7 @@ def test_a_page_of_one_part_says_what_was_not_run(tmp_path, parts):
 
 def test_replies_are_shown_as_they_are_and_nothing_of_them_runs(tmp_path):
     text = write_report(folder_of(tmp_path)).read_text(encoding="utf-8")
-    assert "anger: <b>A post</b>" in " ".join(Page(text).text.split())
+    assert "Anger: <b>A post</b>" in " ".join(Page(text).text.split())
     assert "<b>A post" not in text
 
 

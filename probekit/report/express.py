@@ -27,6 +27,7 @@ from probekit.report.parts import (
     group,
     line,
     manifest,
+    missing,
     noted,
     notes,
     scrolling,
@@ -171,16 +172,25 @@ def _changes(run: Expressed) -> Html:
 
 
 def examples(run: Expressed) -> Html:
-    """Posts and replies, word by word."""
+    """Posts and replies, word by word, not picked by what was written."""
     given = run.manifest.get("examples") or []
     if not given:
-        return tag("p", "Missing: no replies were written under system prompts.", class_="absent")
-    groups = []
-    for each in given:
-        lines = [line(kind, [each.get(kind, MISSING)]) for kind in (NONE, UNRELATED, *KINDS)]
-        groups.append(group(f"{each['label']}: {each['post']}", lines, 1))
-    caption = "Replies under the first system prompt of each kind, of the first posts."
-    return scrolling(("System prompt", "Reply"), groups, caption, "replies")
+        return missing("Missing: no replies were written under system prompts.")
+    said = f"{len(given)} posts of one scenario, under the first system prompt of each kind."
+    parts = [tag("p", said)]
+    for place, each in enumerate(given):
+        texts = [
+            tag(
+                "div",
+                tag("dt", capital(kind)),
+                tag("dd", each[kind].strip() or tag("i", "(empty)")),
+            )
+            for kind in (NONE, UNRELATED, *KINDS)
+            if kind in each
+        ]
+        post = tag("summary", f"{capital(each['label'])}: {each['post']}")
+        parts.append(tag("details", post, tag("dl", *texts, class_="texts"), open=place == 0))
+    return joined(*parts)
 
 
 def short_table(recorded: Recorded) -> Table:
