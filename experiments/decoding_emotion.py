@@ -105,7 +105,7 @@ def run(
 
 def by_model(out: Path) -> Iterator[str]:
     """Depth and size: a line for each model, template and pooling that has been run."""
-    for folder in sorted(out.glob("*/depth-*")):
+    for folder in sorted(path.parent for path in out.glob(f"*/depth-*/{RESULTS}")):
         with (folder / RESULTS).open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
         words = value(rows, condition="baseline", method="reference", metric="auroc")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from probekit.errors import UserError, unknown
 
 SLOT = "{text}"
@@ -72,7 +74,13 @@ class Template:
             turns += [{"role": "user", "content": asked}]
             turns += [{"role": "assistant", "content": replied}]
         turns += [{"role": "user", "content": text}]
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        try:
+            return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise UserError(
+                f"this model's chat template takes no such turns ({error}): leave out what stands "
+                "before the text (a system prompt, examples), or use another template"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         """What a manifest and a cache key say of the template."""

@@ -125,6 +125,13 @@ def test_what_is_missing_is_said(tmp_path, corpus, said):
         list(Corpus(path, **corpus))
 
 
+def test_labels_and_scenarios_that_are_numbers_are_words_zero_too(tmp_path):
+    rows = [{"text": f"one two three {n}", "label": n % 2, "scenario": n // 2} for n in range(4)]
+    items = list(Corpus(written(tmp_path / "x.jsonl", rows)))
+    assert [item.label for item in items] == ["0", "1", "0", "1"]
+    assert [item.group for item in items] == ["0", "0", "1", "1"]
+
+
 def test_a_corpus_without_labels_streams(tmp_path):
     path = written(tmp_path / "x.jsonl", [{"text": "one two three"}])
     assert [item.label for item in Corpus(path)] == [""]

@@ -21,7 +21,7 @@ from probekit.expression import SYSTEMS, Expression, Study, run_expression
 from probekit.expression.asking import named
 from probekit.expression.changing import CHANGES, CONTROL, Changing, Moved
 from probekit.expression.measures import centred, crossed, related, resampled_versions, swapped
-from probekit.expression.readers import fit_reader
+from probekit.expression.readers import fit_reader, intercepts, probabilities
 from probekit.expression.reading import read
 from probekit.expression.texts import Posts, judged
 from probekit.judges import LexiconJudge
@@ -133,7 +133,7 @@ def test_a_reader_finds_what_is_planted_and_leaves_rows_without_a_reply_out():
     assert found.place == 2
     known = np.arange(60) != 5
     assert (found.logits(states)[known].argmax(1) == labels[known]).mean() > 0.9
-    assert np.isnan(found.probabilities(states)[5]).all()
+    assert np.isnan(probabilities(found.logits(states))[5]).all()
     basis = found.subspace(states[known], labels[known])
     assert basis @ basis.T == pytest.approx(np.eye(len(basis)))
     assert len(basis) == 2
@@ -194,16 +194,19 @@ def test_what_is_given_is_taken_and_lies_in_the_subspace(changing):
         assert one.vector == pytest.approx(one.vector @ basis.T @ basis, abs=1e-4)
 
 
-def test_erasing_makes_class_means_equal_and_its_control_does_not(changing):
+def test_erasing_makes_class_means_equal_and_its_control_moves_as_far_elsewhere(changing):
     posts, dev = changing.posts, ~changing.posts.test
-    spreads = []
+    spreads, moved = [], []
     for name in ("erased", "erased" + CONTROL):
         edit = changing.of(name).edits[0]
         states = torch.tensor(changing.states[dev][:, edit.site.layer])
         left = edit.operation(states).numpy()
         means = np.stack([left[posts.labels[dev] == k].mean(0) for k in range(7)])
         spreads.append(np.abs(means - means.mean(0)).max())
+        moved.append(np.linalg.norm(left - states.numpy(), axis=1))
     assert spreads[0] < 1e-3 < 0.5 < spreads[1]
+    assert np.allclose(*moved, rtol=1e-3)
+    assert min(moved[0]) > 0.1
 
 
 # Measures
@@ -228,9 +231,32 @@ def test_centring_leaves_no_row_and_no_column_mean_of_a_label():
     own = centred(table, labels)
     assert own.mean(1) == pytest.approx(np.zeros(20))
     assert all(own[labels == k].mean(0) == pytest.approx(np.zeros(3)) for k in range(4))
-    for order in swapped(labels, 5, 20, 0):
-        assert list(labels[order]) == list(labels)
+
+
+def test_orders_of_the_null_keep_scenarios_whole():
+    labels, groups = np.tile(np.arange(4), 5), np.repeat([f"g{n}" for n in range(5)], 4)
+    for order in swapped(labels, groups, 5, 0, within=True):
         assert sorted(order) == list(range(20))
+        assert list(labels[order]) == list(labels)
+        partners = groups[order].reshape(5, 4)
+        assert (partners == partners[:, :1]).all(), "one scenario's texts go together"
+    for order in swapped(labels, groups, 5, 0, within=False):
+        assert sorted(order) == list(range(20))
+        assert list(groups[order]) == list(groups)
+        assert list(labels[order]) != list(labels)
+    lacking = swapped(labels[:-1], groups[:-1], 9, 0, within=True)
+    assert all(list(labels[order]) == list(labels[:-1]) for order in lacking)
+
+
+def test_intercepts_are_those_of_the_fit():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 300, p=[0.6, 0.3, 0.1])
+    logits = rng.normal(size=(300, 3)) + np.eye(3)[labels]
+    found = intercepts(logits, labels)
+    shares = probabilities(logits + found).mean(0)
+    assert shares == pytest.approx(np.bincount(labels) / 300, abs=1e-6)
+    gone = np.vstack([logits, np.full((1, 3), np.nan)])
+    assert intercepts(gone, np.append(labels, 0)) == pytest.approx(found)
 
 
 def test_a_crossed_bootstrap_resamples_posts_and_wordings():
@@ -322,6 +348,29 @@ def test_the_study_has_a_page_and_a_table(run):
     title, _, lines = headline_table(out)
     assert "Replies agree with the post" in title
     assert any("asked, by likelihood" in line[0] for line in lines)
+
+
+@pytest.mark.slow
+def test_what_a_part_needs_is_said_before_anything_is_written(tmp_path):
+    model, whole = load_model(DEFAULT), few(4)
+    alone = tuple(replace(row, scenario=row.id) for row in whole.rows)
+    with pytest.raises(UserError, match="fewer than two test scenarios"):
+        run_expression(model, StimulusSet("few", alone), tmp_path / "x", SMALL,
+                       judge=LexiconJudge())  # fmt: skip
+    felt = tuple(row for row in whole.rows if row.emotion != "neutral")
+    with pytest.raises(UserError, match="no text is neutral"):
+        run_expression(model, StimulusSet("few", felt), tmp_path / "x", SMALL,
+                       judge=LexiconJudge())  # fmt: skip
+    assert not (tmp_path / "x").exists()
+    own = model.tokenizer.chat_template
+    try:
+        model.tokenizer.chat_template = "{% if messages[0].role == 'system' %}" + (
+            "{{ raise_exception('no system role') }}{% endif %}{{ messages[0].content }}"
+        )
+        with pytest.raises(UserError, match="takes no such turns"):
+            run_expression(model, whole, tmp_path / "x", SMALL, judge=LexiconJudge())
+    finally:
+        model.tokenizer.chat_template = own
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,11 +98,11 @@ class Corpus:
         # Where every row is kept, ids are few enough to be held against one another.
         unique = self.filters.repeats == "keep"
         for where, identity, text, row in identified(path, rows, unique=unique):
-            label = self._label(where, str(row.get("emotion") or ""))
+            label = self._label(where, _told(row, "emotion"))
             reason = self._dropped(text, label, repeats)
             self.counts[reason or "kept"] += 1
             if not reason:
-                yield Item(identity, text, label or "", str(row.get("scenario") or identity))
+                yield Item(identity, text, label or "", _told(row, "scenario") or identity)
         if not self.counts["kept"]:
             told = ", ".join(f"{n} {why}" for why, n in self.counts.items() if why != "read")
             raise UserError(f"{path}: no text is left after the filters ({told}): loosen them")
@@ -165,3 +165,9 @@ class Corpus:
         if filters.repeats != "keep" and (kind := repeats.kind(text)):
             return f"{kind} repeat"
         return ""
+
+
+def _told(row: Mapping[str, Any], column: str) -> str:
+    """A cell as a word, "" where there is none; 0 is one."""
+    value = row.get(column)
+    return "" if value is None else str(value)

@@ -43,8 +43,8 @@ class Asked:
     """Answers about every post.
 
     Attributes:
-        likelihood: `[way, post, class]` scores, question by question, as they are and then less
-            the model's habit.
+        likelihood: `[way, post, class]` log-probabilities up to a number for each post, question
+            by question, as they are and then less the model's habit.
         answers: `[question, post]` classes, -1 where no one class was named.
         texts: `[question, post]`, what was written.
     """
@@ -67,7 +67,7 @@ def ask(model: Model, posts: Posts, *, chat: bool, progress: Progress = lambda *
         nothing = label_scores(
             model, _prompts(model, question, EMPTY, posts.names, chat=chat), labels
         )
-        # Contextual calibration (Zhao et al. 2021, arXiv 2102.09690), of log-probabilities.
+        # Contextual calibration (Zhao et al. 2021, arXiv 2102.09690), up to a number for each post.
         likelihood += [scores, scores - nothing.mean(0)]
         said = [
             reply.text for reply in generate(model, prompts, decoding=ANSWERED, advance=advance)

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.depth import middle_third
-from probekit.edits import Edit, Response
+from probekit.edits import Edit, Response, Rotated
 from probekit.erasure import LEACE
 from probekit.expression.readers import Reader
 from probekit.expression.reading import States
 from probekit.expression.texts import Posts
-from probekit.folds import permute_labels
 from probekit.models import Model
 from probekit.sites import Site
 from probekit.steering.scale import residual_scale
@@ -60,7 +59,7 @@ class Change:
     """Posts that are replied to while something is changed.
 
     Attributes:
-        name: what results call it.
+        name: what results call it; how: in words, for the key of its stage.
         rows: `[reply]`, which post is the prompt.
         beside: `[reply]`, the post whose reply, nothing changed, it is held against.
         target: `[reply]`, the class that the change is about.
@@ -68,6 +67,7 @@ class Change:
     """
 
     name: str
+    how: str
     rows: Ints
     beside: Ints
     target: Ints
@@ -106,25 +106,21 @@ class Changing:
         return middle_third(self.model.n_layers)
 
     def _erased(self, name: str, *, control: bool) -> Change:
-        """LEACE of the classes; the control, of labels permuted within each scenario."""
+        """LEACE of the classes; the control turns each of its changes in a random direction."""
         posts, dev, layers = self.posts, ~self.posts.test, self._layers
-        labels = posts.labels[dev]
-        if control:
-            shuffled = permute_labels(
-                labels.astype(np.str_), "within", posts.groups[dev],
-                np.full(len(labels), ""), 1, self.seed,
-            )  # fmt: skip
-            labels = shuffled[0].astype(np.int64)
-        found = LEACE().update(self.states[dev][:, list(layers)], labels).erasers
+        found = LEACE().update(self.states[dev][:, list(layers)], posts.labels[dev]).erasers
+        erasing = [eraser.operation() for eraser in found]
+        turned = [Rotated(each, self.seed + n) for n, each in enumerate(erasing)]
         edits = [
-            Edit(Site(KIND, layer), Response(), eraser.operation())
-            for layer, eraser in zip(layers, found, strict=True)
+            Edit(Site(KIND, layer), Response(), operation)
+            for layer, operation in zip(layers, turned if control else erasing, strict=True)
         ]
         rows = np.flatnonzero(posts.test & (posts.labels != posts.neutral))
-        return Change(name, rows, rows, posts.labels[rows], edits=edits)
+        how = f"LEACE{', each change turned' if control else ''}"
+        return Change(name, how, rows, rows, posts.labels[rows], edits=edits)
 
     def _added(self, name: str, *, control: bool) -> Change:
-        """Every class's direction in neutral posts; the control, random ones as long."""
+        """Every class's direction in neutral posts; the control, a random one for each reply."""
         posts = self.posts
         neutral = np.flatnonzero(posts.test & (posts.labels == posts.neutral))
         classes = [k for k in range(len(posts.names)) if k != posts.neutral]
@@ -132,15 +128,16 @@ class Changing:
         states, labels = self.states[dev].astype(np.float64), posts.labels[dev]
         apart = [states[labels == k].mean(0) - states.mean(0) for k in classes]
         steered = []
-        for place, vectors in enumerate(apart):
+        for vectors in apart:
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-            own = Steering(
-                {layer: unit[layer].astype(np.float32) for layer in self._layers}, scale, self.dose
-            )
-            steered.append(own.random(self.seed + place) if control else own)
+            own = {layer: unit[layer].astype(np.float32) for layer in self._layers}
+            steered.append(Steering(own, scale, self.dose))
         rows, target = np.repeat(neutral, len(classes)), np.tile(classes, len(neutral))
         drives = steered * len(neutral)
-        return Change(name, rows, rows, target.astype(np.int64), drives)
+        if control:
+            drives = [drive.random(self.seed + n) for n, drive in enumerate(drives)]
+        how = f"dose {self.dose}{', a random direction a reply' if control else ''}"
+        return Change(name, how, rows, rows, target.astype(np.int64), drives)
 
     def _moved(self, name: str, kind: str, *, control: bool) -> Change:
         """What a post and its scenario's neutral one differ in, along the classes' subspace."""
@@ -160,7 +157,8 @@ class Changing:
             Moved(self.model.fingerprint, place, sign * vector)
             for vector in vectors.astype(np.float32)
         ]
-        return Change(name, rows, rows, posts.labels[emotional], drives)
+        how = "subspace of class means"
+        return Change(name, how, rows, rows, posts.labels[emotional], drives)
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
         """Every emotional test post with the neutral one of its scenario."""

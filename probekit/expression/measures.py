@@ -77,15 +77,31 @@ def log(probabilities: Floats) -> Floats:
     return np.log(probabilities.clip(FLOOR))
 
 
-def swapped(labels: Ints | None, count: int, rows: int, seed: int) -> Sequence[Ints]:
-    """Permutations of rows, of those with one label where labels are given."""
+def swapped(
+    labels: Ints, groups: NDArray[np.str_], count: int, seed: int, *, within: bool
+) -> Sequence[Ints]:
+    """Orders of rows that keep each scenario whole.
+
+    Within labels, scenarios change places, each text taking the place of that of its label; else
+    the texts of each scenario do, whatever their labels.
+
+    Args:
+        labels, groups: `[row]`, a scenario's texts of one label being one at most.
+        count: of orders; seed: of the draws.
+    """
     rng = np.random.default_rng([seed, 11])
-    groups = np.zeros(rows, np.int64) if labels is None else labels
+    names = np.unique(groups)
+    place = {(str(g), int(k)): row for row, (g, k) in enumerate(zip(groups, labels, strict=True))}
     found = []
     for _ in range(count):
-        order = np.arange(rows)
-        for label in np.unique(groups):
-            inside = np.flatnonzero(groups == label)
-            order[inside] = rng.permutation(inside)
+        order = np.arange(len(labels))
+        if within:
+            partner = dict(zip(names.tolist(), rng.permutation(names).tolist(), strict=True))
+            for (group, label), row in place.items():
+                order[row] = place.get((partner[group], label), row)
+        else:
+            for name in names:
+                inside = np.flatnonzero(groups == name)
+                order[inside] = rng.permutation(inside)
         found.append(order)
     return found

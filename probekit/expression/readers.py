@@ -27,13 +27,9 @@ class Reader:
     inner: Floats
 
     def logits(self, states: States) -> Floats:
-        """`[..., class]` of states `[..., site, d]`."""
+        """`[..., class]` of states `[..., site, d]`, without intercepts (see `intercepts`)."""
         own = states[..., self.place, :].astype(np.float64)
         return (own - self.mean) @ self.coefficients.T
-
-    def probabilities(self, states: States) -> Floats:
-        """Softmax of `logits`: the classes are equally large where it was fitted."""
-        return probabilities(self.logits(states))
 
     def subspace(self, states: States, labels: NDArray[np.int64]) -> Floats:
         """Orthonormal `[rank, d]` of what class means differ in, at the chosen site."""
@@ -55,7 +51,25 @@ def fit_reader(
     own = states[known]
     found = fit_probe(own[None, :, None], labels[known], groups[known], folds, seed)
     mean = own[:, found.place].astype(np.float64).mean(0)
-    return Reader(found.place, found.coefficients[found.place], mean, found.inner)
+    coefficients = found.coefficients[found.place]
+    # Of two classes both rows hold the whole log-odds, and a softmax would count them twice.
+    coefficients = coefficients / 2 if len(coefficients) == 2 else coefficients
+    return Reader(found.place, coefficients, mean, found.inner)
+
+
+def intercepts(logits: Floats, labels: NDArray[np.int64], steps: int = 200) -> Floats:
+    """`[class]`, what makes mean probabilities the classes' shares: the fit's own, unpenalised.
+
+    Args:
+        logits: `[row, class]` of the rows that were fitted; rows of NaN are left out.
+        labels: `[row]`.
+    """
+    known = ~np.isnan(logits).any(1)
+    own, found = logits[known], np.zeros(logits.shape[1])
+    shares = np.bincount(labels[known], minlength=len(found)) / known.sum()
+    for _ in range(steps):
+        found += np.log(shares) - np.log(probabilities(own + found).mean(0))
+    return found - found.mean()
 
 
 def probabilities(logits: Floats) -> Floats:

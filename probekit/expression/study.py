@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from probekit import stats
 from probekit.edits import Edit
+from probekit.errors import UserError
 from probekit.expression.asking import Asked, ask
 from probekit.expression.changing import CHANGES, CONTROL, KIND, Change, Changing
 from probekit.expression.options import Expression
-from probekit.expression.readers import Reader, fit_reader
+from probekit.expression.readers import Reader, fit_reader, intercepts
 from probekit.expression.reading import PLACES, States, read
 from probekit.expression.systems import KINDS, SYSTEMS
 from probekit.expression.texts import Posts, judged, shape
@@ -89,9 +90,27 @@ class Study:
         # Made here, so that what cannot be is said before anything is written.
         self.prompts = self._prompts(range(len(stimuli)))
         check_room(model, self.prompts, self.decoding)
+        self._check_parts()
         written = ["base", *map(_told, self.systems), *self.changes]
         kept = [f"{what} {name}" for name in written for what in ("replies", "judged")]
         self.stages = Stages(folder, ("words", "asked", "readers", *kept), say)
+
+    def _check_parts(self) -> None:
+        """Raise a `UserError` for what a part needs and is not there."""
+        posts, options = self.posts, self.options
+        if {"malleable", "expressed"} & set(options.parts):
+            _ = posts.neutral
+        if "malleable" in options.parts:
+            for kind, number in self.systems:
+                some = self._prompts(self.few.tolist(), SYSTEMS[kind][number])
+                check_room(self.model, some, self.decoding)
+        if "expressed" in options.parts:
+            groups, neutral = posts.groups[self.test], posts.labels[self.test] == posts.neutral
+            if len(set(groups[neutral]) & set(groups[~neutral])) < 2:
+                raise UserError(
+                    f"{posts.stimuli.name}: fewer than two test scenarios hold a neutral and an "
+                    "emotional text: give `scenario`, or leave the part expressed out"
+                )
 
     def _prompts(self, rows: Sequence[int], system: str = "") -> list[Encoded]:
         return self.posts.prompts(self.model, rows, chat=self.chat, system=system)
@@ -192,12 +211,25 @@ class Study:
         }
 
     @cached_property
-    def base(self) -> Replies:
-        """Replies to every post, nothing changed."""
-        logits = {
+    def _logits(self) -> dict[str, Floats]:
+        """Place -> `[post, class]`, nothing changed, without intercepts."""
+        return {
             name: self.readers[name].logits(self.states[:, place])
             for place, name in enumerate(PLACES)
         }
+
+    def _whole(self, logits: dict[str, Floats]) -> dict[str, Floats]:
+        """Logits with the intercepts that development posts give."""
+        dev = ~self.posts.test
+        return {
+            name: table + intercepts(self._logits[name][dev], self.posts.labels[dev])
+            for name, table in logits.items()
+        }
+
+    @cached_property
+    def base(self) -> Replies:
+        """Replies to every post, nothing changed."""
+        logits = self._whole(self._logits)
         made = self._written("base", {}, (), self.prompts, partial(self._states, self.prompts))
         return Replies(made.told, self._judged("base", made.told), logits)
 
@@ -216,7 +248,7 @@ class Study:
         )  # fmt: skip
         change = changing.of(name)
         prompts = [self.prompts[row] for row in change.rows]
-        own = {"seed": self.options.seed, "dose": self.options.dose}
+        own = {"seed": self.options.seed, "how": change.how}
         return change, self._changed(name, own, prompts, change.drives, change.edits)
 
     def _changed(
@@ -239,7 +271,7 @@ class Study:
             return found
 
         made = self._written(name, own, ("readers",), prompts, logits, drives, edits)
-        return Replies(made.told, self._judged(name, made.told), made.arrays)
+        return Replies(made.told, self._judged(name, made.told), self._whole(made.arrays))
 
     def _written(
         self,

@@ -582,12 +582,12 @@ EXPRESSION = (
     (
         "Erased",
         "LEACE of the labels, fitted on development posts, at every layer of the middle third; its "
-        "control is fitted on labels permuted within scenarios.",
+        "control changes each state by as much in a direction turned at random.",
     ),
     (
         "Added",
         "an emotion’s direction at the same layers while a neutral post is replied to; its control "
-        "is a random direction of the same length.",
+        "is a random direction of the same length, another for each reply.",
     ),
     (
         "Given and taken",
@@ -598,7 +598,8 @@ EXPRESSION = (
     (
         "Words held constant",
         "partial correlation over all cells of posts and labels, logarithms less the means of "
-        "posts and labels. Chance permutes the posts of the read-out.",
+        "posts and labels. Chance permutes the read-outs of a scenario’s posts; among posts of one "
+        "label it permutes whole scenarios.",
     ),
     (
         "Intervals, p and q",

@@ -5,10 +5,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from probekit import stats
 from probekit.evaluation import Row
 from probekit.expression.asking import ways
+from probekit.expression.measures import log
 from probekit.expression.rows.part import Part, mean
 from probekit.stats import Estimate
 
@@ -42,11 +44,13 @@ class Asking(Part):
     def _tables(self) -> dict[str, Floats]:
         """Scores `[test post, class]` of those that give some."""
         study = self.study
-        return {
+        found = {
             "probe": study.base.logits["prompt"][study.test],
-            "words": study.words,
+            "words": log(study.words),
             "likelihood": study.asked.likelihood[self._way][study.test],
         }
+        # A class is ranked over posts, so each post's scores must be on one scale.
+        return {name: log_softmax(table, axis=1) for name, table in found.items()}
 
     @cached_property
     def _dev(self) -> Ints:

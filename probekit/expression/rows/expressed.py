@@ -45,7 +45,7 @@ class Expressed(Part):
             cells = {"condition": NOTHING, "method": JUDGED, "emotion": name, **self.sizes(own)}
             told = Estimate.of(mean(hit, self.weights(own))).cells
             yield {"metric": "agreement", **cells, **told}
-        rows = self.study.test
+        rows = self.study.test[~np.isnan(self._base.judged[self.study.test]).any(1)]
         best = self._base.judged[rows].argmax(1)
         null = (self.shuffled(rows) == best).mean(1)
         cells = {"condition": "null", "method": "permutation", "k": len(null), **self.sizes(rows)}
@@ -54,17 +54,18 @@ class Expressed(Part):
     def _predicted(self, *, within: bool) -> Iterator[Row]:
         """What is judged against what is read, and words; of posts of one label alone, or all."""
         rows = self.study.test[~np.isnan(self._base.judged[self.study.test]).any(1)]
-        labels = self.posts.labels[rows] if within else None
+        labels, groups = self.posts.labels[rows], self.posts.groups[rows]
         place = np.searchsorted(self.study.test, rows)
         tables = (
             log(self._base.judged[rows, : len(self.posts.names)]),
             self._base.logits["prompt"][rows],
             log(self.study.words[place]),
         )
-        judged, read, words = (centred(table, labels) for table in tables)
+        judged, read, words = (centred(table, labels if within else None) for table in tables)
         found = related(judged, read, words, self.weights(rows))
         ones = np.ones((1, len(rows)))
-        order = swapped(labels, self.options.permutations, len(rows), self.options.seed)
+        count, seed = self.options.permutations, self.options.seed
+        order = swapped(labels, groups, count, seed, within=within)
         null = np.array([float(related(judged, read[o], words, ones).given[0]) for o in order])
         cells = {"source": "same_label" if within else "", **self.sizes(rows)}
         for metric, draws in found._asdict().items():
