@@ -54,7 +54,10 @@ def rows(beyond=0.2, q=0.01, lives=(6.0, None)):
                 yield {"metric": "auroc", **cells, **around(0.6), "p": 0.01, "q": q}
                 yield {"metric": "auroc_lost", **cells, **around(0.2), "p": 0.01, "q": 0.02}
                 yield {"metric": "kept", **cells, "value": None}
-            yield {"metric": "auroc_lost_beyond_controls", **at, "method": "turn", **around(beyond)}
+            beside = {"turn": beyond} | ({"header": -0.1} if cut else {})
+            for removed, value in beside.items():
+                lost = {**at, "method": removed, **around(value)}
+                yield {"metric": "auroc_lost_beyond_controls", **lost}
 
 
 def folder_of(tmp_path, **given):
@@ -80,6 +83,8 @@ def test_findings_hold_the_turn_against_its_controls(tmp_path):
     assert said.count("AUROC at 4-7, .75 [.70, .80] with nothing removed") == 2
     assert said.count("The turn was still being looked up") == 2
     assert said.count("carry without it is above chance") == 2
+    # At offset 0 there is no header to remove.
+    assert said.count("without the header by −.10") == 1
 
 
 @pytest.mark.parametrize(

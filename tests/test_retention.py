@@ -156,6 +156,9 @@ def test_turns_say_which_tokens_are_whose(model):
                 assert not set(parts["random"]) & (set(turn.own) | {0})
                 assert len(parts["random"]) == len(set(parts["random"])) == len(turn.own)
                 assert max(parts["random"]) < len(ids) + at
+                beside = set(parts.get("random_header", ()))
+                assert len(beside) == (len(turn.after) if at else 0)
+                assert not beside & {0, *turn.own, *turn.after}
 
 
 @pytest.mark.slow
@@ -211,7 +214,11 @@ def test_a_study_gives_every_figure_its_control(ran):
         assert int(row["position"].split("-")[0]) > int(row["k"])
     beyond = [r for r in rows if r["metric"] == "auroc_lost_beyond_controls"]
     assert {r["k"] for r in beyond} == {"0", "3"}
-    assert {r["method"] for r in beyond} == {"turn"}
+    assert {(r["method"], r["k"]) for r in beyond} == {
+        ("turn", "0"),
+        ("turn", "3"),
+        ("header", "3"),
+    }
     assert len([r for r in rows if r["metric"] == "auroc_at_offset"]) == SMALL.tokens + 1
     assert {r["metric"] for r in rows if r["split"] == "dev"} == {"inner_auroc"}
     # Right after a turn of a plain case, even a small model tells what it was.

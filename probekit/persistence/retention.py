@@ -206,12 +206,13 @@ class Study:
     def _passage(self, number: int, at: int | None, sites: Sequence[Site]) -> dict[str, Said]:
         """What the probe says of one continuation, whole or after what is removed at an offset."""
         forced, probe = self.continuations[self.options.learned + number], self.probe
-        own = {**self._read, "continuation": list(forced), "at": at, "seed": self.options.seed}
+        cuts = [] if at is None else self.cuts(at)
+        own = {**self._read, "continuation": list(forced)}
+        own |= {cut.name: digest([list(each) for each in cut.removed]) for cut in cuts}
         places = [self.sites.index(site) for site in sites]
 
         def make() -> Made:
             rows = self._prompts(self.test)
-            cuts = [] if at is None else self.cuts(at)
             names = [cut.name for cut in cuts] or [WHOLE]
             said = Projected(len(rows), len(forced) + 1, sites, probe.coefficients[places], names)
             title = f"reading on, test {number}" + ("" if at is None else f", cut at {at}")

@@ -12,12 +12,11 @@ from probekit.persistence.measures import Measures, half_life, kept
 from probekit.persistence.passages import Floats as Said
 from probekit.persistence.passages import named
 from probekit.persistence.retention import Study
+from probekit.persistence.turns import CONTROLS
 from probekit.stats import Estimate
 from probekit.tasks import EMOTIONAL_ARMS
 
 Floats = NDArray[np.float64]
-TURN, CONTROLS = "turn", ("neutral_text", "random")
-"""What is removed, and what is removed in its stead."""
 
 
 def found(study: Study, measures: Measures) -> Iterator[Row]:
@@ -150,9 +149,11 @@ def _cut(
         share = kept(draws[name], whole)
         told = {"value": None} if np.isnan(share[0]) else Estimate.of(share).cells
         yield {"metric": "kept", **named_, **told}
-    beside = np.mean([draws[name] for name in CONTROLS], 0) - draws[TURN]
-    cells = {**cells, "method": TURN, **Estimate.of(beside, against_zero=True).cells}
-    yield {"metric": "auroc_lost_beyond_controls", **cells}
+    for name, controls in CONTROLS.items():
+        if name in draws:
+            beside = np.mean([draws[control] for control in controls], 0) - draws[name]
+            told = Estimate.of(beside, against_zero=True).cells
+            yield {"metric": "auroc_lost_beyond_controls", **cells, "method": name, **told}
 
 
 _PROBE = {"condition": "probe", "method": "logistic"}

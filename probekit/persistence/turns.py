@@ -110,14 +110,9 @@ def continuations(model: Model, count: int, tokens: int, seed: int) -> list[tupl
     )
 
 
-def at_random(turn: Turn, at: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """As many tokens as the text has, drawn from all others that have been read at an offset.
-
-    The first token is never drawn: attention rests on it in every model.
-    """
-    others = sorted(set(range(1, len(turn.prompt) + at)) - set(turn.own))
-    drawn = rng.choice(others, min(len(turn.own), len(others)), replace=False)
-    return tuple(sorted(int(token) for token in drawn))
+TURN, HEADER = "turn", "header"
+CONTROLS = {TURN: ("neutral_text", "random"), HEADER: ("random_header",)}
+"""What is removed, and what is removed in its stead: as many tokens, of something else."""
 
 
 def removals(all_turns: Sequence[Turn], at: int, seed: int) -> dict[str, list[tuple[int, ...]]]:
@@ -127,13 +122,29 @@ def removals(all_turns: Sequence[Turn], at: int, seed: int) -> dict[str, list[tu
     - `header`: the prompt's tokens after it, and `turn_and_header`: both, so that only the
       continuation is left to carry anything (not at offset 0, where nothing would be);
     - `neutral_text`: as many tokens of the neutral text;
-    - `random`: as many tokens at random.
+    - `random`: as many tokens at random as the text has, and `random_header`: as the header has.
     """
     rng = np.random.default_rng([seed, at])
-    found = {"turn": [turn.own for turn in all_turns]}
+    found = {TURN: [turn.own for turn in all_turns]}
     if at:
-        found["header"] = [turn.after for turn in all_turns]
+        found[HEADER] = [turn.after for turn in all_turns]
         found["turn_and_header"] = [(*turn.own, *turn.after) for turn in all_turns]
     found["neutral_text"] = [turn.filler for turn in all_turns]
-    found["random"] = [at_random(turn, at, rng) for turn in all_turns]
+    found["random"] = [_drawn(turn, at, turn.own, len(turn.own), rng) for turn in all_turns]
+    if at:
+        found["random_header"] = [
+            _drawn(turn, at, (*turn.own, *turn.after), len(turn.after), rng) for turn in all_turns
+        ]
     return found
+
+
+def _drawn(
+    turn: Turn, at: int, but: Sequence[int], many: int, rng: np.random.Generator
+) -> tuple[int, ...]:
+    """Tokens drawn from all that have been read at an offset, but some.
+
+    The first token is never drawn: attention rests on it in every model.
+    """
+    others = sorted(set(range(1, len(turn.prompt) + at)) - set(but))
+    drawn = rng.choice(others, min(many, len(others)), replace=False)
+    return tuple(sorted(int(token) for token in drawn))

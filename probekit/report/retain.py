@@ -147,12 +147,14 @@ def _cut(run: Retained, cut: int) -> Html:
         if left:
             parts.append(f"{name}: {left.estimate.text()}")
     beyond = figure_of(run.after(BEYOND, "turn", cut, window))
+    header = run.after(BEYOND, "header", cut, window)
     whole = figure_of(run.probe(window)).text()
     said = joined(
         tag("strong", f"Removed at offset {cut}"),
         f": AUROC at {window}, {whole} with nothing removed; {'; '.join(parts)}. Without the turn "
         "it loses more than with as much else removed, by ",
         shown(beyond, signed=True),
+        *([", without the header by ", shown(header.estimate, signed=True)] if header else []),
         ".",
     )
     verdict = tag("p", _carried(run, cut, beyond), class_="verdict")
@@ -191,7 +193,8 @@ def limits(run: Retained) -> Html:
         "A linear probe says what can be read, not what the model does with it. Removing keys and "
         "values says where it is kept, and still not whether it is used.",
         "Removing a part of the past leaves the model in a state it was never trained in; the "
-        "controls remove as much, but not the same. The header has no control of its own.",
+        "controls remove as much, but not the same. The header is held against random tokens alone "
+        "and the turn together with the header against nothing as long.",
         "The probe is one for all offsets. Something that moves to other directions with the "
         "offset would look as if it faded. No other attribute of the turn is read: what is kept of "
         "its emotion may be kept of its topic as well.",

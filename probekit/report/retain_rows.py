@@ -14,6 +14,7 @@ REMOVED = {
     "turn_and_header": "the turn and the header after it removed",
     "neutral_text": "as much neutral text removed",
     "random": "as many tokens at random removed",
+    "random_header": "as many tokens as the header has, at random, removed",
 }
 """What is taken out of the past, and how the page calls it."""
 ARMS = {"keyword_free": "without emotion words", "keyword_rich": "with emotion words"}
