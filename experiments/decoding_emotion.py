@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from probekit import Options, StimulusSet, Template, run_probing
 from probekit.cli.application import bars, load, say
 from probekit.cli.scorecard import held_to_readers
@@ -38,6 +40,14 @@ PARTS = ("depth", "retain", "express")
 TEMPLATES = ("none", "chat")
 SHARES = (0, 25, 50, 75, 100)
 """Per cent of depth: 0 is the embeddings, 100 the last block."""
+TELLERS = {
+    "probe": ("probe", "logistic"),
+    "words": ("baseline", "reference"),
+    "asked, by likelihood": ("asking", "likelihood"),
+    "asked, in its own words": ("asking", "generation"),
+    "chance": ("null", "permutation"),
+}
+"""Condition and method of those who tell a label."""
 
 
 def main() -> None:
@@ -51,7 +61,9 @@ def main() -> None:
     parser.add_argument("--templates", nargs="+", choices=TEMPLATES, default=TEMPLATES)
     parser.add_argument("--express", nargs="+", choices=EXPRESSED, default=EXPRESSED)
     parser.add_argument("--stimuli", default="utterances")
+    parser.add_argument("--scenarios", type=int, help="drawn from each split (default: all)")
     parser.add_argument("--tokens", type=int, default=511, help="of the neutral continuation")
+    parser.add_argument("--learned", type=int, default=2, help="continuations for probes")
     parser.add_argument("--cuts", nargs="+", type=int, default=[0, 7, 63])
     parser.add_argument("--posts", type=int, default=6, help="under every system prompt, a label")
     parser.add_argument("--paraphrases", type=int, default=10)
@@ -62,11 +74,23 @@ def main() -> None:
     for name in given.models:
         model = load(name, given.device, given.dtype)
         folder = given.out / model.public_name
-        parts = list(run(model, StimulusSet.load(given.stimuli), folder, given))
+        stimuli = some(StimulusSet.load(given.stimuli), given.scenarios, given.seed)
+        parts = list(run(model, stimuli, folder, given))
         page = write_index(folder, f"Decoding emotion in {model.public_name}", parts)
         print(f"{model.public_name}: {page}")
         del model
-    print("\n".join(by_model(given.out)))
+    print("\n".join([*by_model(given.out), *by_teller(given.out)]))
+
+
+def some(stimuli: StimulusSet, count: int | None, seed: int) -> StimulusSet:
+    """So many scenarios of each split, drawn; all where no number is given."""
+    if count is None:
+        return stimuli
+    rng, drawn = np.random.default_rng(seed), set[str]()
+    for split in stimuli.splits:
+        names = np.unique(stimuli.select(split=split).column("scenario"))
+        drawn |= set(rng.choice(names, min(count, len(names)), replace=False))
+    return stimuli.select(scenario=sorted(drawn))
 
 
 def run(
@@ -88,7 +112,9 @@ def run(
             run_probing(model, [stimuli], folder, options, command=command, progress=progress)
             yield f"Depth, {'with the' if name == 'chat' else 'without a'} chat template", folder
         if "retain" in given.parts:
-            retention = Retention(tokens=given.tokens, cuts=tuple(given.cuts), seed=given.seed)
+            retention = Retention(
+                tokens=given.tokens, cuts=tuple(given.cuts), learned=given.learned, seed=given.seed
+            )
             keep = partial(run_retention, command=command, progress=progress, say=say)
             yield "Retained", keep(model, stimuli, out / "retain", retention)
         if "express" in given.parts:
@@ -106,13 +132,30 @@ def run(
 def by_model(out: Path) -> Iterator[str]:
     """Depth and size: a line for each model, template and pooling that has been run."""
     for folder in sorted(path.parent for path in out.glob(f"*/depth-*/{RESULTS}")):
-        with (folder / RESULTS).open(encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+        rows = test_rows(folder)
         words = value(rows, condition="baseline", method="reference", metric="auroc")
         for pooling in ("last", "mean"):
             own = [row for row in rows if row["pooling"] == pooling]
             yield f"{folder.parent.name}, {folder.name}, {pooling}; words alone {words}"
             yield from by_depth(own)
+
+
+def by_teller(out: Path) -> Iterator[str]:
+    """Who tells the label, probe, words or the model when asked: a line for each model."""
+    for folder in sorted(path.parent for path in out.glob(f"*/express/{RESULTS}")):
+        if not (rows := [row for row in test_rows(folder) if row["task"] == "asking"]):
+            continue
+        said = [
+            f"{name} {value(rows, metric='accuracy', condition=condition, method=method)}"
+            for name, (condition, method) in TELLERS.items()
+        ]
+        yield f"{folder.parent.name}, accuracy: {', '.join(said)}"
+
+
+def test_rows(folder: Path) -> list[dict[str, str]]:
+    """Results of test items."""
+    with (folder / RESULTS).open(encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == "test"]
 
 
 def by_depth(rows: Sequence[dict[str, str]]) -> Iterator[str]:

@@ -336,7 +336,11 @@ def test_the_default_model_answers_replies_and_is_changed(run):
     assert -1 <= only(**shift, position="reply", method="judge")["value"] <= 1
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["judge"] == "lexicon"
-    assert len(manifest["examples"]) == 7
+    examples = manifest["examples"]
+    assert len({each["label"] for each in examples}) == len(examples) == 7
+    rows = {row.text: row for row in StimulusSet.load("utterances").rows}
+    assert all(rows[each["post"]].emotion == each["label"] for each in examples)
+    assert len({rows[each["post"]].scenario for each in examples}) > 1
     assert str(out) not in json.dumps(manifest)
 
 

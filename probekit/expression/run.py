@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from probekit import runs
 from probekit.causal import adjusted
 from probekit.expression import rows
@@ -106,15 +108,20 @@ def run_expression(
     return out
 
 
-def examples(study: Study, count: int = 7) -> list[dict[str, str]]:
-    """Some posts with what is replied to them under the first prompt of each kind."""
+def examples(study: Study) -> list[dict[str, str]]:
+    """A post of every label with what is replied to it under the first prompt of each kind.
+
+    Posts are of one scenario after the other, whatever was written.
+    """
+    posts, rows = study.posts, study.few
+    scenarios = np.unique(posts.groups[rows])
     under = {kind: study.under(kind, 0).texts for kind in KINDS}
-    return [
-        {
-            "post": study.posts.stimuli.texts[row],
-            "label": study.posts.names[study.posts.labels[row]],
-            NOTHING: study.base.texts[row],
-            **{kind: texts[place] for kind, texts in under.items()},
-        }
-        for place, row in enumerate(study.few[:count].tolist())
-    ]
+    found = []
+    for label, name in enumerate(posts.names):
+        own = posts.groups[rows] == scenarios[label % len(scenarios)]
+        for place in np.flatnonzero(own & (posts.labels[rows] == label))[:1]:
+            replies = {kind: texts[place] for kind, texts in under.items()}
+            row = rows[place]
+            told = {"post": posts.stimuli.texts[row], "label": name, NOTHING: study.base.texts[row]}
+            found.append({**told, **replies})
+    return found

@@ -176,7 +176,7 @@ def examples(run: Expressed) -> Html:
     given = run.manifest.get("examples") or []
     if not given:
         return missing("Missing: no replies were written under system prompts.")
-    said = f"{len(given)} posts of one scenario, under the first system prompt of each kind."
+    said = f"{len(given)} posts, a label each, under the first system prompt of each kind."
     parts = [tag("p", said)]
     for place, each in enumerate(given):
         texts = [
