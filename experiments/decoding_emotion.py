@@ -13,7 +13,7 @@ kept; what does a system prompt change; and does the reply follow what is read?
 3. express: asked for the label, told to be emotional or calm, and with what is read changed.
 
 Each part is a run folder under --out with its own page, and goes on where it was stopped;
-`index.html` gathers their headlines, and the figures by model and depth are printed.
+`index.html` gathers the headlines of all models; figures by model and depth are printed.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import numpy as np
 from probekit import Options, StimulusSet, Template, run_probing
 from probekit.cli.application import bars, load, say
 from probekit.cli.scorecard import held_to_readers
+from probekit.errors import UserError
 from probekit.expression import PARTS as EXPRESSED
 from probekit.expression import Expression, run_expression
 from probekit.models import Model
@@ -38,6 +39,13 @@ from probekit.runs import RESULTS
 
 PARTS = ("depth", "retain", "express")
 TEMPLATES = ("none", "chat")
+TITLES = {
+    "depth-none": "depth, without a chat template",
+    "depth-chat": "depth, with the chat template",
+    "retain": "retained",
+    "express": "asked, told, expressed",
+}
+"""Folder of a part -> its title."""
 SHARES = (0, 25, 50, 75, 100)
 """Per cent of depth: 0 is the embeddings, 100 the last block."""
 TELLERS = {
@@ -65,20 +73,22 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=511, help="of the neutral continuation")
     parser.add_argument("--learned", type=int, default=2, help="continuations for probes")
     parser.add_argument("--cuts", nargs="+", type=int, default=[0, 7, 63])
-    parser.add_argument("--posts", type=int, default=6, help="under every system prompt, a label")
+    parser.add_argument("--posts", type=int, default=10, help="scenarios under every system prompt")
     parser.add_argument("--paraphrases", type=int, default=10)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    for name in given.models:
-        model = load(name, given.device, given.dtype)
-        folder = given.out / model.public_name
+    try:
         stimuli = some(StimulusSet.load(given.stimuli), given.scenarios, given.seed)
-        parts = list(run(model, stimuli, folder, given))
-        page = write_index(folder, f"Decoding emotion in {model.public_name}", parts)
-        print(f"{model.public_name}: {page}")
-        del model
+        for name in given.models:
+            model = load(name, given.device, given.dtype)
+            run(model, stimuli, given.out / model.public_name, given)
+            del model
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(write_index(given.out, "Decoding emotion", finished(given.out)))
     print("\n".join([*by_model(given.out), *by_teller(given.out)]))
 
 
@@ -93,10 +103,17 @@ def some(stimuli: StimulusSet, count: int | None, seed: int) -> StimulusSet:
     return stimuli.select(scenario=sorted(drawn))
 
 
-def run(
-    model: Model, stimuli: StimulusSet, out: Path, given: argparse.Namespace
-) -> Iterator[tuple[str, Path]]:
-    """Every part of one model, as (title, folder)."""
+def finished(out: Path) -> list[tuple[str, Path]]:
+    """Every part that has been run of every model, now or before, as (title, folder)."""
+    folders = sorted(path.parent for path in out.glob(f"*/*/{RESULTS}"))
+    return [
+        (f"{folder.parent.name}: {TITLES[folder.name]}", folder)
+        for folder in sorted(folders, key=lambda folder: list(TITLES).index(folder.name))
+    ]
+
+
+def run(model: Model, stimuli: StimulusSet, out: Path, given: argparse.Namespace) -> None:
+    """Every part of one model that is asked for."""
     command, able = shlex.join(sys.argv), bool(model.tokenizer.chat_template)
     with bars() as progress:
         for name in given.templates if "depth" in given.parts else ():
@@ -110,13 +127,12 @@ def run(
             )
             folder = out / f"depth-{name}"
             run_probing(model, [stimuli], folder, options, command=command, progress=progress)
-            yield f"Depth, {'with the' if name == 'chat' else 'without a'} chat template", folder
         if "retain" in given.parts:
             retention = Retention(
                 tokens=given.tokens, cuts=tuple(given.cuts), learned=given.learned, seed=given.seed
             )
             keep = partial(run_retention, command=command, progress=progress, say=say)
-            yield "Retained", keep(model, stimuli, out / "retain", retention)
+            keep(model, stimuli, out / "retain", retention)
         if "express" in given.parts:
             expression = Expression(
                 parts=tuple(given.express),
@@ -126,7 +142,7 @@ def run(
             )
             judge, _ = held_to_readers("ensemble", "", None, False)
             write = partial(run_expression, command=command, progress=progress, say=say)
-            yield "Expressed", write(model, stimuli, out / "express", expression, judge=judge)
+            write(model, stimuli, out / "express", expression, judge=judge)
 
 
 def by_model(out: Path) -> Iterator[str]:
@@ -134,6 +150,7 @@ def by_model(out: Path) -> Iterator[str]:
     for folder in sorted(path.parent for path in out.glob(f"*/depth-*/{RESULTS}")):
         rows = test_rows(folder)
         words = value(rows, condition="baseline", method="reference", metric="auroc")
+        words += f"; {sizes(rows)}"
         for pooling in ("last", "mean"):
             own = [row for row in rows if row["pooling"] == pooling]
             yield f"{folder.parent.name}, {folder.name}, {pooling}; words alone {words}"
@@ -149,7 +166,12 @@ def by_teller(out: Path) -> Iterator[str]:
             f"{name} {value(rows, metric='accuracy', condition=condition, method=method)}"
             for name, (condition, method) in TELLERS.items()
         ]
-        yield f"{folder.parent.name}, accuracy: {', '.join(said)}"
+        yield f"{folder.parent.name}, accuracy: {', '.join(said)}; {sizes(rows)}"
+
+
+def sizes(rows: Sequence[dict[str, str]]) -> str:
+    """How many items and scenarios figures rest on: runs of other sizes are not to be compared."""
+    return f"{rows[0]['n']} posts of {rows[0]['clusters']} scenarios"
 
 
 def test_rows(folder: Path) -> list[dict[str, str]]:

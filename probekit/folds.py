@@ -78,6 +78,18 @@ def check_groups(groups: Sequence[str] | Labels, n_folds: int) -> None:
         )
 
 
+def scheme_of(labels: Labels, groups: Sequence[str] | Labels) -> Scheme:
+    """ "within" where all groups hold the same labels, several of them; "across" elsewhere.
+
+    Args:
+        labels: `[item]`; groups: `[item]`, what the scheme's units are.
+    """
+    units = np.asarray(groups, dtype=np.str_)
+    held = {tuple(sorted(labels[units == unit].tolist())) for unit in np.unique(units)}
+    alike = len(held) == 1 and len(set(next(iter(held)))) > 1
+    return "within" if alike else "across"
+
+
 def permute_labels(
     labels: Labels,
     scheme: Scheme,

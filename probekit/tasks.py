@@ -21,7 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probekit.errors import UserError
-from probekit.folds import Scheme, check_groups, check_labels, deal, permute_labels, permute_places
+from probekit.folds import (
+    Scheme,
+    check_groups,
+    check_labels,
+    deal,
+    permute_labels,
+    permute_places,
+    scheme_of,
+)
 from probekit.stimuli import SHARES, StimulusSet
 
 EMOTIONAL_ARMS = ("keyword_free", "keyword_rich")
@@ -331,7 +339,4 @@ class _Table:
 
     def _scheme(self, labels: Strings, keep: NDArray[np.bool_]) -> Scheme:
         """Labels that all groups hold alike are shuffled inside them, others across them."""
-        groups, labels = self.group[keep], labels[keep]
-        held = {tuple(sorted(labels[groups == group])) for group in np.unique(groups)}
-        alike = len(held) == 1 and len(set(next(iter(held)))) > 1
-        return "within" if alike else "across"
+        return scheme_of(labels[keep], self.group[keep])

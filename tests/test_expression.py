@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,9 +21,17 @@ from probekit.errors import UserError
 from probekit.expression import SYSTEMS, Expression, Study, run_expression
 from probekit.expression.asking import named
 from probekit.expression.changing import CHANGES, CONTROL, Changing, Moved
-from probekit.expression.measures import centred, crossed, related, resampled_versions, swapped
+from probekit.expression.measures import (
+    centred,
+    crossed,
+    crossed_p,
+    related,
+    resampled_versions,
+    swapped,
+)
 from probekit.expression.readers import fit_reader, intercepts, probabilities
 from probekit.expression.reading import read
+from probekit.expression.rows.part import Part
 from probekit.expression.texts import Posts, judged
 from probekit.judges import LexiconJudge
 from probekit.report import headline_table, write_report
@@ -246,6 +255,65 @@ def test_orders_of_the_null_keep_scenarios_whole():
         assert list(labels[order]) != list(labels)
     lacking = swapped(labels[:-1], groups[:-1], 9, 0, within=True)
     assert all(list(labels[order]) == list(labels[:-1]) for order in lacking)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_orders_take_every_row_once_whatever_a_scenario_lacks_or_holds_twice(within):
+    labels = np.array([0, 1, 0, 1, 0, 0, 0, 0, 1])
+    groups = np.array(["a", "a", "b", "b", "c", "d", "d", "e", "e"])
+    orders = swapped(labels, groups, 40, 0, within=within)
+    assert all(sorted(order) == list(range(9)) for order in orders)
+    moved = np.mean([order != np.arange(9) for order in orders], 0)
+    if within:
+        assert all(list(labels[order]) == list(labels) for order in orders)
+        # a, b and e hold the same labels; c and d have no like.
+        assert ((moved > 0) == [True] * 4 + [False] * 3 + [True] * 2).all()
+
+
+def test_chance_of_posts_that_are_their_own_scenario_is_not_the_figure_itself():
+    labels = np.arange(20) % 2
+    posts = SimpleNamespace(labels=labels, groups=np.array([f"p{n}" for n in range(20)]))
+    study = SimpleNamespace(posts=posts, test=np.arange(20), options=SMALL)
+    drawn = Part(study).shuffled(np.arange(20))
+    assert 0.3 < (drawn == labels).mean() < 0.7
+
+
+def test_a_difference_is_to_hold_for_other_scenarios_and_other_wordings():
+    scenarios = [f"s{n // 2}" for n in range(12)]
+    rising = np.ones((10, 12)) + np.random.default_rng(0).normal(0, 0.1, (10, 12))
+    rising[3, 4] = np.nan
+    # Six scenarios: 2 of 64 flips are as far from 0.
+    assert crossed_p(rising, scenarios, 4000, 0) == pytest.approx(2 / 64, abs=0.01)
+    many = [f"s{n}" for n in range(12)]
+    assert crossed_p(rising, many, 4000, 0) < 0.005
+    assert crossed_p(rising[:1], many, 4000, 0) == 1, "of one wording nothing is known"
+    one = np.zeros((10, 12))
+    one[0] = 10
+    assert crossed_p(one, many, 4000, 0) == 1, "one wording alone"
+
+
+def test_a_study_says_first_what_its_scenarios_lack(tmp_path):
+    one = next(row.scenario for row in few(4).rows if row.split == "test")
+    rows = [row for row in few(4).rows if row.split == "dev" or row.scenario == one]
+    model, out = build("llama"), tmp_path / "run"
+    options = replace(SMALL, parts=("asking",), chat=False, folds=2)
+    for kept, said in ((rows, "fewer groups than folds"), (few(12).rows, "")):
+        own = [r for r in kept if r.split == "dev" or r.scenario == one] if not said else kept
+        with pytest.raises(UserError, match=said or "one test scenario alone"):
+            Study(model, StimulusSet("few", tuple(own)), LexiconJudge(), options, out)
+    assert not out.exists()
+
+
+def test_posts_that_nothing_is_replied_to_are_named():
+    posts = Posts(few(12))
+    study = object.__new__(Study)
+    study.posts, study.options = posts, SMALL
+    study.model = SimpleNamespace(public_name="mute")
+    study.states = np.zeros((len(posts.labels), 2, 1, 3), np.float32)
+    study._check_read("reply", 1)
+    study.states[posts.labels == 0, 1] = np.nan
+    with pytest.raises(UserError, match="mute replies nothing to 6 of 42 development posts"):
+        study._check_read("reply", 1)
 
 
 def test_intercepts_are_those_of_the_fit():

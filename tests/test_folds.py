@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probekit.errors import UserError
-from probekit.folds import grouped_folds, permute_labels
+from probekit.folds import grouped_folds, permute_labels, scheme_of
 
 
 def counts(labels, rows):
@@ -96,6 +96,14 @@ def test_within_turns_each_pair_about_half_the_time():
     turned = drawn[:, [0, 2]] == "b"
     np.testing.assert_allclose(turned.mean(0), 0.5, atol=0.06)
     assert abs(np.corrcoef(turned.T)[0, 1]) < 0.1
+
+
+def test_a_scheme_shuffles_inside_only_what_all_groups_hold_alike():
+    labels = np.array(["a", "b", "a", "b"])
+    assert scheme_of(labels, ["s", "s", "t", "t"]) == "within"
+    assert scheme_of(labels, ["s", "t", "u", "v"]) == "across", "each its own group"
+    assert scheme_of(np.array(["a", "b", "a", "c"]), ["s", "s", "t", "t"]) == "across"
+    assert scheme_of(np.array(["a", "a", "a", "a"]), ["s", "s", "t", "t"]) == "across"
 
 
 def test_flip_turns_whole_quads_independently():

@@ -314,6 +314,8 @@ def test_a_signal_is_found_in_its_layer_and_nowhere_else(ran):
     assert {row["condition"] for row in whole} == {
         "probe", "null", "baseline", "above_text", "selectivity", "above_linear"
     }  # fmt: skip
+    # One permutation's own spread is not known.
+    assert not any(row["p"] or row["q"] for row in picked(rows, condition="selectivity"))
     classes = {row["emotion"] for row in picked(rows, condition="probe", metric="recall")}
     assert classes == {"c0", "c1", "c2"}
     assert not picked(rows, value="")

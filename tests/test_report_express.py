@@ -26,8 +26,8 @@ def around(value, half=0.05):
     return {"value": value, "low": value - half, "high": value + half, "n": 30, "clusters": 10}
 
 
-def adjusted(value):
-    return {**around(value), "p": 0.01, "q": 0.02}
+def adjusted(value, q=0.02):
+    return {**around(value), "p": 0.01, "q": q}
 
 
 def asking():
@@ -45,13 +45,15 @@ def asking():
         yield {"metric": "accuracy_above", **own, **adjusted(value)}
 
 
-def malleable(shift):
+def malleable(shift, q):
     for position, method, metric in SHIFTS:
         for kind in (NONE, UNRELATED, *KINDS):
             own = {"position": position, "method": method, "condition": kind}
             yield {"metric": metric, **own, **around(0.4)}
             if kind != UNRELATED:
-                yield {"metric": f"{metric}_shift", **own, **adjusted(shift)}
+                yield {"metric": f"{metric}_shift", **own, **adjusted(shift, q)}
+            if kind == "emotional":
+                yield {"metric": f"{metric}_less_calm", **own, **adjusted(-shift, q)}
 
 
 def expressed(beyond, total):
@@ -84,14 +86,14 @@ def expressed(beyond, total):
 
 
 def folder_of(
-    tmp_path, parts=("asking", "malleable", "expressed"), shift=0.2, beyond=0.2, total=0.2
+    tmp_path, parts=("asking", "malleable", "expressed"), shift=0.2, beyond=0.2, total=0.2, q=0.02
 ):
     more = {"options": {"parts": list(parts)}, "judge_reads_with_the_model": False}
     example = {"post": "<b>A post</b>", "label": "anger", "none": "Oh.", "calm": "</script>"}
     more["examples"] = [example]
     write_json(tmp_path / MANIFEST, {**manifest_of("express"), **more})
     made = {
-        "asking": asking(), "malleable": malleable(shift), "expressed": expressed(beyond, total)
+        "asking": asking(), "malleable": malleable(shift, q), "expressed": expressed(beyond, total)
     }  # fmt: skip
     common = {"study": "express", "model": "m", "set": "s", "split": "test"}
     rows = [{**common, "task": part, **row} for part in parts for row in made[part]]
@@ -110,6 +112,7 @@ def test_findings_hold_every_figure_against_its_control(tmp_path):
     assert "The probe is better than: asked, by likelihood, asked, in its own words." in said
     assert "Of its own words .60 [.55, .65] name one label" in said
     assert "Emotionality of the reply rises; agreement with the post rises." in said
+    assert "From calm to emotional, emotionality of the reply falls" in said
     assert said.count("The reply moves towards the label.") == 4
     assert "a share of .50 [.45, .55]" in said
     assert "among posts of one label" in said
@@ -120,6 +123,7 @@ def test_findings_hold_every_figure_against_its_control(tmp_path):
     [
         ({"shift": 0.01}, "is not shown to change; agreement with the post is not shown to change"),
         ({"shift": -0.3}, "Emotionality of the reply falls"),
+        ({"shift": 0.2, "q": 0.1}, "Emotionality of the reply is not shown to change"),
         ({"beyond": 0.0}, "That the reply follows is not shown."),
         ({"beyond": 0.0}, "Neither goes beyond its control"),
         ({"beyond": 0.2}, "Beyond its control: given."),

@@ -43,6 +43,8 @@ def rows(beyond=0.2, q=0.01, lives=(6.0, None)):
     yield {"metric": "half_life", **own, "layer": LAYERS[1], **around(lives[0], 1)}
     yield {"metric": "half_life_at_least", **own, "layer": LAYERS[1], "emotion": "fear",
            "value": 9.0}  # fmt: skip
+    for metric, value in (("half_life", 8.0), ("half_life_at_least", 5.0)):
+        yield {"metric": metric, **own, "layer": LAYERS[1], "emotion": "neutral", "value": value}
     for cut in CUTS:
         for window in (each for each in WINDOWS if each.start > cut):
             at = {"site": "resid_post", "layer": LAYERS[1], "position": named(window), "k": cut,
@@ -78,6 +80,7 @@ def test_findings_hold_the_turn_against_its_controls(tmp_path):
     assert "at offset 1 with AUROC .85" in said
     assert "words alone: .80" in said
     assert "all classes 6 [5, 7]; anger missing; fear not reached, at least 9" in said
+    assert "neutral 8 [5, not reached]" in said
     assert "without emotion words .85" in said
     # All cuts are spoken of at one window, the first after the last of them.
     assert said.count("AUROC at 4-7, .75 [.70, .80] with nothing removed") == 2
@@ -103,7 +106,7 @@ def test_the_page_says_what_it_cannot_say_and_holds_every_window(tmp_path):
     page = Page(write_report(folder_of(tmp_path)).read_text(encoding="utf-8"))
     said = " ".join(page.text.split())
     assert "they do not cover other continuations" in said
-    assert "within a scenario, 99 times, so that no p falls below .01" in said
+    assert "within scenarios, 99 times, so that no p falls below .01" in said
     _, columns, lines = headline_table(tmp_path)
     assert [line[0] for line in lines] == [named(window) for window in WINDOWS]
     assert columns[-2:] == ("cut 3: turn", "cut 3: neutral")

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from probekit.bundled import DEFAULT
 from probekit.errors import UserError
 from probekit.persistence import Cut, Retention, run_retention, turns
 from probekit.persistence.following import Passage
-from probekit.persistence.measures import half_life, kept, sampled
+from probekit.persistence.measures import Measures, half_life, kept, lived, sampled
 from probekit.persistence.passages import Pooled, Projected, named, windows
 from probekit.persistence.probe import fit_probe
 from probekit.persistence.retention import spread
@@ -87,6 +88,33 @@ def test_a_half_life_is_where_half_of_the_largest_is_left():
     assert found[0] == pytest.approx(np.exp((np.log(4) + np.log(8)) / 2))  # .2 lies midway.
     assert np.isinf(found[1])
     assert np.isnan(found[2])
+
+
+def test_chance_permutes_across_scenarios_that_hold_one_emotion_each():
+    # Two of one emotion and a neutral one: inside a scenario only the neutral one would move.
+    emotions = np.array(["fear", "neutral", "rage"])
+    labels = np.array([0, 0, 1, 2, 2, 1] * 4)
+    groups = np.array([f"s{n // 3}" for n in range(24)])
+    study = SimpleNamespace(options=replace(SMALL, permutations=200), emotions=emotions)
+    study.labels, study.groups, study.test = labels, groups, np.ones(24, bool)
+    measures = Measures(study)
+    assert measures.scheme == "across"
+    assert (measures.permuted == labels).mean() < 0.45
+    study.labels = np.array([0, 1, 2] * 8)
+    assert Measures(study).scheme == "within"
+    # Some rows of the design are permuted as the whole is.
+    assert Measures(study, study.labels > 0).scheme == "within"
+
+
+def test_a_half_life_that_many_draws_do_not_reach_has_no_upper_end():
+    lives = np.array([20.0, *[10.0] * 90, *[40.0] * 10])
+    assert lived(lives, 64) == ({"value": 20, "low": 10, "high": 40}, None)
+    lives[-2:] = np.inf
+    assert lived(lives, 64) == ({"value": 20, "low": 10, "high": 40}, None)
+    lives[-3:] = np.inf
+    assert lived(lives, 64) == ({"value": 20}, 10)
+    lives[0] = np.inf
+    assert lived(lives, 64) == ({}, 10)
 
 
 def test_what_is_kept_needs_something_to_keep():
@@ -176,6 +204,9 @@ def test_continuations_share_no_text(model):
     texts = [set(model.tokenizer.decode(each).split("\n\n")[:-1]) for each in found]
     assert not any(a & b for n, a in enumerate(texts) for b in texts[:n])
     assert continuations(model, 4, 300, 1) != found
+    first = set(model.tokenizer.decode(found[0]).split("\n\n")[:-1])
+    without = continuations(model, 4, 300, 0, studied=first)
+    assert not any(text in model.tokenizer.decode(each) for each in without for text in first)
     with pytest.raises(UserError, match="ask for fewer or shorter"):
         continuations(model, 50, 2000, 0)
 

@@ -27,8 +27,8 @@ def express(
     ] = "asking,malleable,expressed",
     tokens: Annotated[int, typer.Option(help="Of a reply, at most.")] = 40,
     posts: Annotated[
-        int, typer.Option(help="Of each label, that are answered under every system prompt.")
-    ] = 6,
+        int, typer.Option(help="Scenarios that are answered under every system prompt.")
+    ] = 10,
     paraphrases: Annotated[int, typer.Option(help="Of each kind of system prompt.")] = 10,
     dose: Annotated[float, typer.Option(help="Of an added direction.")] = 0.08,
     chat: Annotated[

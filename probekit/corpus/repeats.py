@@ -35,6 +35,15 @@ class Remembered:
         return known
 
 
+def key_of(text: str) -> str:
+    """The same for texts that repeat each other exactly, case and punctuation aside."""
+    return hashlib.blake2b(" ".join(_words(text)).encode(), digest_size=8).hexdigest()
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
 class Repeats:
     """Remembers texts, and tells those that came before.
 
@@ -51,7 +60,7 @@ class Repeats:
 
     def kind(self, text: str) -> str:
         """Remember a text: "exact" or "near" where it repeats another, else ""."""
-        words = re.findall(r"\w+", text.lower())
+        words = _words(text)
         if self._exact.add(" ".join(words).encode()):
             return "exact"
         if not self.near or len(words) < RUN:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probekit.corpus.repeats import Repeats
+from probekit.corpus.repeats import Repeats, key_of
 from probekit.errors import UserError, unknown
 from probekit.stimuli import Taxonomy, locate, stream_rows
 from probekit.stimuli.hygiene import SURE, language_of
@@ -19,7 +19,7 @@ from probekit.stimuli.schemas import adapt
 class Item(NamedTuple):
     """One text of a corpus; its label is empty where the corpus has none.
 
-    `group` names what is never parted: the text's scenario, or itself.
+    `group` names what is never parted: the text's scenario, or all that repeat it exactly.
     """
 
     id: str
@@ -102,7 +102,7 @@ class Corpus:
             reason = self._dropped(text, label, repeats)
             self.counts[reason or "kept"] += 1
             if not reason:
-                yield Item(identity, text, label or "", _told(row, "scenario") or identity)
+                yield Item(identity, text, label or "", _told(row, "scenario") or key_of(text))
         if not self.counts["kept"]:
             told = ", ".join(f"{n} {why}" for why, n in self.counts.items() if why != "read")
             raise UserError(f"{path}: no text is left after the filters ({told}): loosen them")

@@ -1,10 +1,13 @@
 """Draws of figures of replies: crossed bootstraps, partial correlations."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from probekit import stats
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +26,25 @@ def crossed(values: Floats, rows: Floats, versions: Floats) -> Floats:
     total = np.einsum("dv,vr,dr->d", versions, np.where(known, values, 0.0), rows, optimize=True)
     count = np.einsum("dv,vr,dr->d", versions, known.astype(np.float64), rows, optimize=True)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def crossed_p(apart: Floats, scenarios: Sequence[str], flips: int, seed: int) -> float:
+    """Two-sided p of the mean of differences `[version, row]` against 0, signs flipped.
+
+    Of whole scenarios, or of versions, whichever tells less: what is found is to hold for others
+    of either. A row or version that is all NaN is left out.
+
+    Args:
+        scenarios: `[row]`.
+        flips: drawn; seed: of them.
+    """
+    found = []
+    for values, units in ((apart.T, scenarios), (apart, [str(n) for n in range(len(apart))])):
+        known = (~np.isnan(values)).sum(1) > 0
+        means = np.nanmean(values[known], 1, keepdims=True)
+        own = [unit for unit, is_known in zip(units, known, strict=True) if is_known]
+        found.append(float(stats.sign_flip_p(means, own, flips, seed)[0]))
+    return max(found)
 
 
 def resampled_versions(count: int, draws: int, seed: int) -> Floats:
@@ -82,26 +104,29 @@ def swapped(
 ) -> Sequence[Ints]:
     """Orders of rows that keep each scenario whole.
 
-    Within labels, scenarios change places, each text taking the place of that of its label; else
-    the texts of each scenario do, whatever their labels.
+    Within labels, scenarios that hold the same labels change places, each text taking the place of
+    that of its label; one that has no like stays. Else the texts of each scenario change places,
+    whatever their labels.
 
     Args:
-        labels, groups: `[row]`, a scenario's texts of one label being one at most.
+        labels, groups: `[row]`.
         count: of orders; seed: of the draws.
     """
     rng = np.random.default_rng([seed, 11])
-    names = np.unique(groups)
-    place = {(str(g), int(k)): row for row, (g, k) in enumerate(zip(groups, labels, strict=True))}
+    inside = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    alike: dict[tuple[int, ...], list[Ints]] = defaultdict(list)
+    for rows in inside:
+        own = rows[np.argsort(labels[rows], kind="stable")]
+        alike[tuple(labels[own].tolist())].append(own)
     found = []
     for _ in range(count):
         order = np.arange(len(labels))
         if within:
-            partner = dict(zip(names.tolist(), rng.permutation(names).tolist(), strict=True))
-            for (group, label), row in place.items():
-                order[row] = place.get((partner[group], label), row)
+            for members in alike.values():
+                table = np.stack(members)
+                order[table] = table[rng.permutation(len(table))]
         else:
-            for name in names:
-                inside = np.flatnonzero(groups == name)
-                order[inside] = rng.permutation(inside)
+            for rows in inside:
+                order[rows] = rng.permutation(rows)
         found.append(order)
     return found

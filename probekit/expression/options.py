@@ -18,7 +18,7 @@ class Expression:
         parts: which are done; "expressed" also makes what the others read with.
         chat: in the chat template (default: where the model has one).
         tokens: of a reply, at most.
-        posts: of each label, that are answered under every system prompt.
+        posts: scenarios, all of whose test posts are answered under every system prompt.
         paraphrases: of each kind of system prompt.
         dose: of an added direction, over the length of the states it is added to.
         folds: in which probes choose penalty and layer.
@@ -29,7 +29,7 @@ class Expression:
     parts: tuple[str, ...] = PARTS
     chat: bool | None = None
     tokens: int = 40
-    posts: int = 6
+    posts: int = 10
     paraphrases: int = PARAPHRASES
     dose: float = 0.08
     folds: int = 3

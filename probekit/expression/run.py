@@ -111,17 +111,21 @@ def run_expression(
 def examples(study: Study) -> list[dict[str, str]]:
     """A post of every label with what is replied to it under the first prompt of each kind.
 
-    Posts are of one scenario after the other, whatever was written.
+    Each is of another scenario, while there are enough, whatever was written.
     """
     posts, rows = study.posts, study.few
     scenarios = np.unique(posts.groups[rows])
     under = {kind: study.under(kind, 0).texts for kind in KINDS}
     found = []
     for label, name in enumerate(posts.names):
-        own = posts.groups[rows] == scenarios[label % len(scenarios)]
-        for place in np.flatnonzero(own & (posts.labels[rows] == label))[:1]:
-            replies = {kind: texts[place] for kind, texts in under.items()}
-            row = rows[place]
-            told = {"post": posts.stimuli.texts[row], "label": name, NOTHING: study.base.texts[row]}
-            found.append({**told, **replies})
+        # The first scenario, from the label's own on, that holds the label.
+        wanted = np.roll(scenarios, -label).tolist()
+        own = np.flatnonzero(posts.labels[rows] == label).tolist()
+        if not own:
+            continue
+        place = min(own, key=lambda at: wanted.index(posts.groups[rows[at]]))
+        replies = {kind: texts[place] for kind, texts in under.items()}
+        row = rows[place]
+        told = {"post": posts.stimuli.texts[row], "label": name, NOTHING: study.base.texts[row]}
+        found.append({**told, **replies})
     return found

@@ -22,6 +22,7 @@ from probekit.expression.readers import Reader, fit_reader, intercepts
 from probekit.expression.reading import PLACES, States, read
 from probekit.expression.systems import KINDS, SYSTEMS
 from probekit.expression.texts import Posts, judged, shape
+from probekit.folds import check_labels
 from probekit.judges.judge import Judge
 from probekit.models import Model
 from probekit.prompts import Encoded
@@ -84,6 +85,7 @@ class Study:
         options.check()
         self.model, self.judge, self.options, self.progress = model, judge, options, progress
         self.posts = Posts(stimuli)
+        self._check_scenarios()
         self.chat = Setting.of(model, options.chat).chat
         self.decoding = Decoding(max_new_tokens=options.tokens)
         self.sites = [Site(KIND, layer) for layer in range(model.n_layers)]
@@ -94,6 +96,16 @@ class Study:
         written = ["base", *map(_told, self.systems), *self.changes]
         kept = [f"{what} {name}" for name in written for what in ("replies", "judged")]
         self.stages = Stages(folder, ("words", "asked", "readers", *kept), say)
+
+    def _check_scenarios(self) -> None:
+        """Raise a `UserError` for too few scenarios to fit on, or to report on."""
+        posts, dev = self.posts, ~self.posts.test
+        labels, folds = posts.stimuli.column("emotion"), max(3, self.options.folds)
+        check_labels(posts.groups[dev], labels[dev], folds)
+        if len(np.unique(posts.groups[self.test])) < 2:
+            raise UserError(
+                f"{posts.stimuli.name}: one test scenario alone: give more, intervals are over them"
+            )
 
     def _check_parts(self) -> None:
         """Raise a `UserError` for what a part needs and is not there."""
@@ -188,6 +200,7 @@ class Study:
             told, arrays = {}, {}
             for place, name in enumerate(PLACES):
                 self.progress("fitting probes", place, len(PLACES))
+                self._check_read(name, place)
                 found = fit_reader(
                     states[dev, place], self.posts.labels[dev], self.posts.groups[dev],
                     options.folds, options.seed,
@@ -209,6 +222,18 @@ class Study:
             )
             for name in PLACES
         }
+
+    def _check_read(self, name: str, place: int) -> None:
+        """Raise a `UserError` where too little was replied to learn from."""
+        posts, dev = self.posts, ~self.posts.test
+        read = dev & ~np.isnan(self.states[:, place]).any((1, 2))
+        held = [set(posts.groups[read & (posts.labels == k)]) for k in range(len(posts.names))]
+        if min(map(len, held)) < self.options.folds:
+            raise UserError(
+                f"{self.model.public_name} replies nothing to {int(dev.sum() - read.sum())} of "
+                f"{int(dev.sum())} development posts: too few of a label are left for a probe of "
+                f"the {name}; give a model that replies, or other --chat/--no-chat"
+            )
 
     @cached_property
     def _logits(self) -> dict[str, Floats]:

@@ -89,7 +89,7 @@ class Batches:
             own = float(weight.sum())
             # Layer by layer: float64 takes twice the memory.
             for layer, values in enumerate(block.values):
-                rows = values.double().cpu()
+                rows = values.cpu().double()
                 centre = (weight @ rows / own)[None]
                 spread = weight @ (rows - centre).square_()
                 apart = centre - mean[layer]

@@ -89,7 +89,7 @@ class MiniBatchProbes(BaseEstimator):
         check_is_fitted(self, "classes_")
         if self.hidden:
             raise AttributeError("a probe with a hidden layer has no coefficients")
-        weight, bias = (each.detach().double().cpu() for each in self._weights)
+        weight, bias = (each.detach().cpu().double() for each in self._weights)
         return weight / self._scaling.deviation, bias
 
     def _begin(self, batches: Batches, scaling: Scaling) -> None:

@@ -81,7 +81,9 @@ def _headlines(study: Study, draws: dict[str, Draws], chosen: dict[str, int]) ->
         yield from _figures(study, own, {**cells, "condition": PROBE})
         yield from _figures(study, null, {**cells, "condition": NULL})
         yield from _differences(study, own, words, {**cells, "condition": ABOVE_TEXT})
-        yield from _differences(study, own, null, {**cells, "condition": SELECTIVITY})
+        # One permutation: its own spread is not in the interval, so no p is given.
+        for row in _differences(study, own, null, {**cells, "condition": SELECTIVITY}):
+            yield {name: value for name, value in row.items() if name != "p"}
     if MLP in chosen:
         cells = {"site": study.options.site, "layer": chosen[MLP], "method": MLP}
         own, linear = (draws[f"{PROBE}/{method}"] for method in (MLP, LINEAR))

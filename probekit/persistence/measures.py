@@ -5,23 +5,24 @@ paired. A figure of a window is the mean over continuations and over some of its
 AUROC at each: averaging what the probe says over a longer window would make it look better.
 """
 
-from collections import Counter
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from probekit import stats
-from probekit.folds import permute_labels
+from probekit.folds import Scheme, permute_labels, scheme_of
 from probekit.persistence.passages import Floats as Said
 from probekit.persistence.retention import Study
+from probekit.stats import Estimate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 SAMPLED = 6
 """Offsets of a window, at most, evenly from its first to its last."""
+ENDLESS = 0.025
+"""Share of draws above which an end of 95 % lies beyond what was read."""
 LEAST = 0.02
 """AUROC above one half from which a share of it is given."""
 
@@ -41,7 +42,8 @@ class Measures:
 
     Attributes:
         labels: `[row]`; groups: `[row]`.
-        scheme: how chance permutes labels: "within" groups that hold several, or "across".
+        scheme: how chance permutes labels: "within" test groups if all hold the same ones, else
+            "across" them.
     """
 
     def __init__(self, study: Study, rows: NDArray[np.bool_] | None = None) -> None:
@@ -52,8 +54,8 @@ class Measures:
         clusters = [str(name) for name in self.groups]
         self.weights = stats.bootstrap_weights(clusters, options.bootstraps, options.seed)
         self._one = np.zeros(len(self.labels), np.int64)
-        several = Counter(self.groups).most_common(1)[0][1] > 1
-        self.scheme: Literal["within", "across"] = "within" if several else "across"
+        # That of the whole test split: some of its rows are no design of their own.
+        self.scheme: Scheme = scheme_of(study.emotions[study.labels[own]], study.groups[own])
 
     @cached_property
     def permuted(self) -> Ints:
@@ -122,6 +124,23 @@ def half_life(offsets: Floats, draws: Floats) -> Floats:
         steps = np.log(offsets[[after - 1, after]])
         found[draw] = float(np.exp(steps[0] + share * (steps[1] - steps[0])))
     return found
+
+
+def lived(lives: Floats, last: int) -> tuple[dict[str, float], float | None]:
+    """Cells of a half-life `[1 + draw]`, infinite where half was not reached; and its least.
+
+    Where more than `ENDLESS` of the draws do not reach it there is no upper end: the least is given
+    by itself. Where the sample does not reach it, the least is all that is given.
+
+    Args:
+        last: the last offset that was read.
+    """
+    found = Estimate.of(np.where(np.isinf(lives), last, lives))
+    if np.isinf(lives[0]):
+        return {}, found.low
+    if np.isinf(lives[1:]).mean() > ENDLESS:
+        return {"value": found.value}, found.low
+    return found.cells, None
 
 
 def kept(after: Floats, whole: Floats) -> Floats:

@@ -86,7 +86,9 @@ class Study:
         # Made here, so that what cannot be is said before anything is written.
         self.turns: list[Turn] = turns(model, stimuli, chat=self.chat)
         count = options.learned + options.tested
-        self.continuations = continuations(model, count, options.tokens, options.seed)
+        self.continuations = continuations(
+            model, count, options.tokens, options.seed, stimuli.texts
+        )
         check_context(model, [turn.prompt for turn in self.turns], options.tokens)
         kept = [f"states {n}" for n in range(options.learned)]
         kept += [_passage(n, at) for n in range(options.tested) for at in (None, *options.cuts)]

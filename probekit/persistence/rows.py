@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from probekit import stats
 from probekit.evaluation import Row
-from probekit.persistence.measures import Measures, half_life, kept
+from probekit.persistence.measures import Measures, half_life, kept, lived
 from probekit.persistence.passages import Floats as Said
 from probekit.persistence.passages import named
 from probekit.persistence.retention import Study
@@ -17,6 +17,8 @@ from probekit.stats import Estimate
 from probekit.tasks import EMOTIONAL_ARMS
 
 Floats = NDArray[np.float64]
+LEVEL = 0.05
+"""Of the test that there is anything whose half-life could be given."""
 
 
 def found(study: Study, measures: Measures) -> Iterator[Row]:
@@ -104,16 +106,17 @@ def _lives(study: Study, measures: Measures) -> Iterator[Row]:
         said = [measures.at(_chosen(study), window) for window in later]
         curves = np.stack([measures.auroc(each, emotion) for each in said])
         own = {**_PROBE, **_place(study, study.probe.place), "emotion": name}
-        peak = Estimate.of(curves[int(np.nanargmax(curves[:, 0]))])
+        # The largest window was looked for: so it is in every permutation.
+        chance = np.max([measures.null(each, emotion) for each in said], 0)
         lives = half_life(offsets, curves)
-        # Draws that do not reach it stand at the last offset.
-        known = Estimate.of(np.where(np.isinf(lives), study.options.tokens, lives))
-        if not peak.low > 0.5:
+        if stats.permutation_p(float(np.nanmax(curves[:, 0])), chance) > LEVEL:
             yield {"metric": "half_life", **own, "value": None}
-        elif np.isinf(lives[0]):
-            yield {"metric": "half_life_at_least", **own, "value": known.low}
-        else:
-            yield {"metric": "half_life", **own, **known.cells}
+            continue
+        cells, least = lived(lives, study.options.tokens)
+        if cells:
+            yield {"metric": "half_life", **own, **cells}
+        if least is not None:
+            yield {"metric": "half_life_at_least", **own, "value": least}
 
 
 def _after_cuts(study: Study, measures: Measures) -> Iterator[Row]:

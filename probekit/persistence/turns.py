@@ -4,7 +4,7 @@ A turn holds a neutral text and, after it, the text that is studied. Both stand 
 chat template where it has one; what follows is the same for every text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,15 @@ def turns(model: Model, stimuli: StimulusSet, *, chat: bool) -> list[Turn]:
 
     Raises:
         UserError: no chat template, a text that is too long for the context, or one that is
-            longer than the neutral texts.
+            longer than the neutral texts; no neutral text that is not studied.
     """
-    fillers = StimulusSet.load(FILLED).texts
+    studied = set(stimuli.texts)
+    fillers = [text for text in StimulusSet.load(FILLED).texts if text not in studied]
+    if not fillers:
+        raise UserError(
+            f"{stimuli.name} holds all texts of {FILLED!r}, one of which stands before every turn: "
+            "leave some out"
+        )
     groups = stimuli.groups
     place = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     # Texts of a scenario, which differ in their emotion, stand after the same neutral text.
@@ -86,14 +92,19 @@ def _turn(prompt: Encoded, before: str, text: str) -> Turn:
     return Turn(prompt, tuple(own), tuple(filler[-len(own) :]), tuple(after))
 
 
-def continuations(model: Model, count: int, tokens: int, seed: int) -> list[tuple[int, ...]]:
+def continuations(
+    model: Model, count: int, tokens: int, seed: int, studied: Collection[str] = ()
+) -> list[tuple[int, ...]]:
     """Neutral continuations of so many tokens; no text stands in two of them.
+
+    Args:
+        studied: texts of turns, which are not forced after any.
 
     Raises:
         UserError: the neutral texts do not suffice for so many tokens.
     """
-    loaded = StimulusSet.load(CONTINUED)
-    texts = [row.text for row in loaded.rows if row.arm == NEUTRAL]
+    loaded, turned = StimulusSet.load(CONTINUED), set(studied)
+    texts = [row.text for row in loaded.rows if row.arm == NEUTRAL and row.text not in turned]
     order = np.random.default_rng(seed).permutation(len(texts))
     made: list[tuple[int, ...]] = []
     own: list[int] = []

@@ -68,12 +68,17 @@ def page(recorded: Recorded) -> list[Section]:
 
 def limits(run: Expressed) -> Html:
     """What this run cannot say."""
-    agreed = run.agreement()
+    agreed, told = run.agreement(), run.under(KINDS[0], next(iter(SHIFTS)))
     sizes = f"{agreed.n} test posts of {agreed.clusters} scenarios" if agreed else "test posts"
     same = run.manifest.get("judge_reads_with_the_model")
     texts = [
         f"Figures rest on {sizes}; probes, directions, erasers and the way of asking come from "
         "other scenarios. Intervals are over scenarios, and over wordings of system prompts.",
+        f"Replies under system prompts are to {told.n} posts of {told.clusters} scenarios, "
+        f"{told.k} wordings of each kind: intervals over so few are too narrow, and a change is "
+        "claimed only where its q says so too."
+        if told
+        else "",
         "A judge reads the reply; where it errs on this model’s texts, so does every figure of "
         "replies. It was checked against blind readers on other texts.",
         "The judge reads with the model that is studied: it may see a change itself, and not the "
@@ -131,9 +136,16 @@ def _systems(run: Expressed) -> Html:
             shift = run.under(kind, key, shift=True)
             cells = [estimate(run.under(kind, key)).text(), estimate(shift).text(signed=True)]
             lines.append(line(kind, [*cells, p_text(shift.q if shift else None)]))
+        apart = run.apart(key)
+        cells = [MISSING, estimate(apart).text(signed=True), p_text(apart.q if apart else None)]
+        lines.append(line("emotional less calm", cells))
         groups.append(group(capital(name), lines, 3))
     heads = ("System prompt", "Figure", "Less unrelated", "q")
-    caption = "Under system prompts of each kind; “none” is the model’s own template."
+    caption = (
+        "Under system prompts of each kind; “none” is the model’s own template. The last line of "
+        "each is less that under calm ones. q: signs flipped of scenarios and of wordings, the "
+        "larger p of the two."
+    )
     return scrolling(heads, groups, caption, "systems")
 
 
@@ -176,7 +188,7 @@ def examples(run: Expressed) -> Html:
     given = run.manifest.get("examples") or []
     if not given:
         return missing("Missing: no replies were written under system prompts.")
-    said = f"{len(given)} posts, a label each, under the first system prompt of each kind."
+    said = f"{len(given)} posts of different labels under the first system prompt of each kind."
     parts = [tag("p", said)]
     for place, each in enumerate(given):
         texts = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from probekit.report.causal import figure_of, p_text
+from probekit.report.causal import ALPHA, figure_of, p_text
 from probekit.report.express_figures import BEYOND
 from probekit.report.express_rows import (
     CHANGES,
@@ -76,11 +76,22 @@ def _told(run: Expressed) -> Iterator[Html]:
         sides = [_side(run.under(kind, key, shift=True)) for key in (FEELS, AGREES)]
         verdict = f"Emotionality of the reply {sides[0]}; agreement with the post {sides[1]}."
         yield _item(f"Told to be {kind}", *parts, verdict=verdict)
+    if "malleable" in run.parts:
+        parts = [": emotional less calm, "]
+        for key, name in SHIFTS.items():
+            parts += [f"{name} ", shown(estimate(run.apart(key)), signed=True), "; "]
+        sides = [_side(run.apart(key)) for key in (FEELS, AGREES)]
+        verdict = f"From calm to emotional, emotionality of the reply {sides[0]}; agreement with "
+        verdict += f"the post {sides[1]}."
+        yield _item("Emotional against calm", *parts[:-1], ".", verdict=verdict)
 
 
 def _side(shift: Line | None) -> str:
-    sides = {1: "rises", -1: "falls", 0: "is not shown to change", None: "is missing"}
-    return sides[estimate(shift).side]
+    """What becomes of a figure: an interval over few scenarios is too narrow without its q."""
+    side = estimate(shift).side
+    if side and (shift is None or shift.q is None or shift.q > ALPHA):
+        side = 0
+    return {1: "rises", -1: "falls", 0: "is not shown to change", None: "is missing"}[side]
 
 
 def _predicted(run: Expressed) -> Iterator[Html]:

@@ -62,6 +62,12 @@ class Expressed(Lines):
         metric = f"{metric}_shift" if shift else metric
         return self.line(metric, task="malleable", condition=kind, position=position, method=method)
 
+    def apart(self, key: tuple[str, str, str]) -> Line | None:
+        """A figure under emotional system prompts less that under calm ones."""
+        position, method, metric = key
+        cells = {"condition": KINDS[0], "position": position, "method": method}
+        return self.line(f"{metric}_less_calm", task="malleable", **cells)
+
     def agreement(self, emotion: str = "") -> Line | None:
         """How often replies are judged to be of the post's label."""
         cells = {"condition": NONE, "method": JUDGED, "emotion": emotion}

@@ -122,8 +122,9 @@ def _life(run: Retained, emotion: str) -> str:
     least = run.value("half_life_at_least", emotion=emotion).value
     if life.value is None:
         return "missing" if least is None else f"not reached, at least {least:.0f}"
-    ends = f" [{life.low:.0f}, {life.high:.0f}]" if life.low is not None else ""
-    return f"{life.value:.0f}{ends}"
+    if life.low is None or life.high is None:
+        return f"{life.value:.0f}" + ("" if least is None else f" [{least:.0f}, not reached]")
+    return f"{life.value:.0f} [{life.low:.0f}, {life.high:.0f}]"
 
 
 def _arms(run: Retained, window: str) -> Html:
@@ -198,12 +199,15 @@ def limits(run: Retained) -> Html:
         "The probe is one for all offsets. Something that moves to other directions with the "
         "offset would look as if it faded. No other attribute of the turn is read: what is kept of "
         "its emotion may be kept of its topic as well.",
-        f"Chance permutes the labels of test texts {'within a scenario' if within else 'freely'}, "
+        f"Chance permutes labels of test texts {'within' if within else 'across'} scenarios, "
         f"{draws} times, so that no p falls below {p_text(1 / (1 + draws))}; the probe is not "
         "fitted anew.",
         "A half-life is counted from the turn, of what is above chance, from its largest window "
         "on. Near the ceiling half-lives of two emotions cannot be compared; none is given where "
-        "even the largest window is not above one half.",
+        "even the largest window is not above the largest of permuted labels, and no upper end "
+        "where more than one draw in forty does not fall so far.",
+        "Classes are ranked by centred logits, those of the probe and of words alike: figures are "
+        "not those of a page that ranks by probabilities.",
         "All classes hold neutral texts too, and texts with emotion words; the emotional texts of "
         "one arm stand by themselves.",
     ]

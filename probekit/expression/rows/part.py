@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from probekit import stats
 from probekit.evaluation import Row
 from probekit.expression.study import Study
-from probekit.folds import permute_labels
+from probekit.folds import permute_labels, scheme_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,10 +33,11 @@ class Part:
         return np.where(np.isnan(table).any(1), np.nan, (best == labels).astype(np.float64))
 
     def shuffled(self, rows: Ints) -> Ints:
-        """`[permutation, row]`, labels permuted within each scenario."""
-        labels, groups = self.posts.labels[rows], self.posts.groups[rows]
+        """`[permutation, row]`, labels permuted as the design of the test posts has it."""
+        labels, groups = self.posts.labels.astype(np.str_), self.posts.groups
+        scheme = scheme_of(labels[self.study.test], groups[self.study.test])
         return permute_labels(
-            labels.astype(np.str_), "within", groups, np.full(len(rows), ""),
+            labels[rows], scheme, groups[rows], np.full(len(rows), ""),
             self.options.permutations, self.options.seed,
         ).astype(np.int64)  # fmt: skip
 
