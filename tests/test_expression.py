@@ -424,7 +424,7 @@ def test_the_study_has_a_page_and_a_table(run):
 
 @pytest.mark.slow
 def test_what_a_part_needs_is_said_before_anything_is_written(tmp_path):
-    model, whole = load_model(DEFAULT), few(4)
+    model, whole = load_model(DEFAULT), few(6)
     alone = tuple(replace(row, scenario=row.id) for row in whole.rows)
     with pytest.raises(UserError, match="fewer than two test scenarios"):
         run_expression(model, StimulusSet("few", alone), tmp_path / "x", SMALL,
@@ -449,4 +449,4 @@ def test_what_a_part_needs_is_said_before_anything_is_written(tmp_path):
 def test_a_study_without_room_or_template_is_refused():
     model = load_model(DEFAULT)
     with pytest.raises(UserError, match="the context holds"):
-        Study(model, few(4), LexiconJudge(), replace(SMALL, tokens=10_000), None)
+        Study(model, few(6), LexiconJudge(), replace(SMALL, tokens=10_000), None)
