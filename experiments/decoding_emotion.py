@@ -105,10 +105,10 @@ def some(stimuli: StimulusSet, count: int | None, seed: int) -> StimulusSet:
 
 def finished(out: Path) -> list[tuple[str, Path]]:
     """Every part that has been run of every model, now or before, as (title, folder)."""
-    folders = sorted(path.parent for path in out.glob(f"*/*/{RESULTS}"))
     return [
-        (f"{folder.parent.name}: {TITLES[folder.name]}", folder)
-        for folder in sorted(folders, key=lambda folder: list(TITLES).index(folder.name))
+        (f"{path.parent.parent.name}: {title}", path.parent)
+        for name, title in TITLES.items()
+        for path in sorted(out.glob(f"*/{name}/{RESULTS}"))
     ]
 
 
