@@ -79,7 +79,7 @@ def check_groups(groups: Sequence[str] | Labels, n_folds: int) -> None:
 
 
 def scheme_of(labels: Labels, groups: Sequence[str] | Labels) -> Scheme:
-    """ "within" where all groups hold the same labels, several of them; "across" elsewhere.
+    """The scheme of a design: "within" where all groups hold the same several labels, or "across".
 
     Args:
         labels: `[item]`; groups: `[item]`, what the scheme's units are.

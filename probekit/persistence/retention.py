@@ -187,10 +187,14 @@ class Study:
         )
         return Made(found.place, {"coefficients": found.coefficients, "inner": found.inner})
 
-    def cuts(self, at: int) -> list[Cut]:
-        """What is removed at an offset, from the test rows' turns."""
-        removed = removals(self._prompts(self.test), at, self.options.seed)
-        return [Cut(name, at, tuple(tokens)) for name, tokens in removed.items()]
+    @cached_property
+    def cuts(self) -> dict[int, list[Cut]]:
+        """Offset -> what is removed there, from the test rows' turns."""
+        rows, seed = self._prompts(self.test), self.options.seed
+        return {
+            at: [Cut(name, at, tuple(own)) for name, own in removals(rows, at, seed).items()]
+            for at in self.options.cuts
+        }
 
     @cached_property
     def whole(self) -> Said:
@@ -202,13 +206,13 @@ class Study:
         """What was removed -> `[continuation, test row, offset, class]` at the chosen site."""
         site = [self.sites[self.probe.place]]
         parts = [self._passage(n, at, site) for n in range(self.options.tested)]
-        names = [cut.name for cut in self.cuts(at)]  # A file gives them in an order of its own.
+        names = [cut.name for cut in self.cuts[at]]  # A file gives them in an order of its own.
         return {name: np.stack([part[name][:, :, 0] for part in parts]) for name in names}
 
     def _passage(self, number: int, at: int | None, sites: Sequence[Site]) -> dict[str, Said]:
         """What the probe says of one continuation, whole or after what is removed at an offset."""
         forced, probe = self.continuations[self.options.learned + number], self.probe
-        cuts = [] if at is None else self.cuts(at)
+        cuts = [] if at is None else self.cuts[at]
         own = {**self._read, "continuation": list(forced)}
         own |= {cut.name: digest([list(each) for each in cut.removed]) for cut in cuts}
         places = [self.sites.index(site) for site in sites]

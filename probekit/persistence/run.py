@@ -32,7 +32,7 @@ def memory_plan(study: Study) -> Iterator[str]:
     yield f"states of {dev} texts to learn from: {sized(4 * floats)} on disk, three times in memory"
     longest = max(len(turn.prompt) for turn in study.turns) + options.tokens
     tokens = longest * (dev * options.learned + (len(study.test) - dev) * options.tested)
-    cuts = sum(len(study.cuts(at)) for at in options.cuts)
+    cuts = sum(map(len, study.cuts.values()))
     yield f"at most {tokens:,} tokens to read, and the test texts' after each of {cuts} cuts"
 
 

@@ -64,7 +64,9 @@ def _asked(run: Expressed) -> Iterator[Html]:
 
 
 def _told(run: Expressed) -> Iterator[Html]:
-    for kind in KINDS if "malleable" in run.parts else ():
+    if "malleable" not in run.parts:
+        return
+    for kind in KINDS:
         parts: list[Html | str] = [": less unrelated ones, "]
         for key, name in SHIFTS.items():
             parts += [f"{name} ", shown(estimate(run.under(kind, key, shift=True)), signed=True)]
@@ -76,14 +78,13 @@ def _told(run: Expressed) -> Iterator[Html]:
         sides = [_side(run.under(kind, key, shift=True)) for key in (FEELS, AGREES)]
         verdict = f"Emotionality of the reply {sides[0]}; agreement with the post {sides[1]}."
         yield _item(f"Told to be {kind}", *parts, verdict=verdict)
-    if "malleable" in run.parts:
-        parts = [": emotional less calm, "]
-        for key, name in SHIFTS.items():
-            parts += [f"{name} ", shown(estimate(run.apart(key)), signed=True), "; "]
-        sides = [_side(run.apart(key)) for key in (FEELS, AGREES)]
-        verdict = f"From calm to emotional, emotionality of the reply {sides[0]}; agreement with "
-        verdict += f"the post {sides[1]}."
-        yield _item("Emotional against calm", *parts[:-1], ".", verdict=verdict)
+    parts = [": emotional less calm, "]
+    for key, name in SHIFTS.items():
+        parts += [f"{name} ", shown(estimate(run.apart(key)), signed=True), "; "]
+    sides = [_side(run.apart(key)) for key in (FEELS, AGREES)]
+    verdict = f"From calm to emotional, emotionality of the reply {sides[0]}; agreement with "
+    verdict += f"the post {sides[1]}."
+    yield _item("Emotional against calm", *parts[:-1], ".", verdict=verdict)
 
 
 def _side(shift: Line | None) -> str:

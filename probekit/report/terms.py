@@ -551,7 +551,7 @@ RETENTION = (
         "Removed",
         "keys and values taken out of the past after an offset, positions kept: of the turn’s "
         "text; of the header after it; of both; of as many tokens of the neutral text before it; "
-        "of as many tokens at random, the first never.",
+        "of as many tokens at random, or as many as the header has, the first never.",
     ),
     (
         "Share kept",
@@ -604,7 +604,8 @@ EXPRESSION = (
     (
         "Intervals, p and q",
         "95 % intervals by bootstrap over whole scenarios (and wordings of system prompts); p of "
-        "differences by bootstrap, of correlations by permutation; q is p after "
+        "differences by bootstrap, of correlations by permutation, of what system prompts shift by "
+        "flipping the signs of scenarios, or of wordings, the larger of the two; q is p after "
         "Benjamini–Hochberg over all tests of the study.",
     ),
 )
@@ -639,6 +640,6 @@ CORPUS = (
     (
         "Intervals, p and q",
         "95 % intervals and p by bootstrap over whole groups; q is p after Benjamini–Hochberg over "
-        "all differences of the run.",
+        "all differences of the run. Selectivity has no p: labels are permuted once.",
     ),
 )
